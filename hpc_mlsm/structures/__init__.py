@@ -1,0 +1,1 @@
+"""Crystal structures: CIF files, symmetry, and the built-in starter set."""
