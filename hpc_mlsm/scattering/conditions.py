@@ -1,0 +1,87 @@
+"""What a pattern is computed for: the grid, and the sample and instrument of each variant."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Self
+
+import numpy as np
+from annotated_types import Ge, Gt
+from numpy.typing import NDArray
+
+from hpc_mlsm.errors import ConfigError
+
+MAX_GRID_POINTS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class PdfGrid:
+    """Equidistant r grid, Å: r_min, r_min + r_step, … up to r_max, both ends included."""
+
+    r_min: Annotated[float, Ge(0)] = 0.0
+    r_max: Annotated[float, Gt(0)] = 30.0
+    r_step: Annotated[float, Gt(0)] = 0.1
+
+    def __post_init__(self) -> None:
+        if self.r_max <= self.r_min:
+            raise ConfigError(f"r_max = {self.r_max} Å must be larger than r_min = {self.r_min} Å")
+        if (self.r_max - self.r_min) / self.r_step > MAX_GRID_POINTS:
+            raise ConfigError(
+                f"r_step = {self.r_step} Å gives more than {MAX_GRID_POINTS} points between {self.r_min} and "
+                f"{self.r_max} Å; take a larger step"
+            )
+
+    @property
+    def r(self) -> NDArray[np.float64]:
+        """The grid points, Å."""
+        return self.r_min + self.r_step * np.arange(len(self))
+
+    def __len__(self) -> int:
+        return int(np.floor((self.r_max - self.r_min) / self.r_step + 1e-6)) + 1
+
+
+@dataclass(frozen=True)
+class PdfConditions:
+    """Displacements, resolution and termination of V variants; each field an array of shape (V,).
+
+    u_iso (Å²), correlated-motion terms delta1 (Å) and delta2 (Å²), resolution broadening q_broad (Å⁻¹) and damping
+    q_damp (Å⁻¹), momentum-transfer range q_min to q_max (Å⁻¹), diameter of a spherical particle (Å; 0: no limit).
+    """
+
+    u_iso: NDArray[np.float64]
+    delta1: NDArray[np.float64]
+    delta2: NDArray[np.float64]
+    q_broad: NDArray[np.float64]
+    q_damp: NDArray[np.float64]
+    q_min: NDArray[np.float64]
+    q_max: NDArray[np.float64]
+    diameter: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if np.any(self.u_iso <= 0):
+            raise ConfigError(f"u_iso must be positive, the smallest is {self.u_iso.min()} Å²")
+        if np.any(self.q_max <= self.q_min):
+            raise ConfigError("q_max must be larger than q_min in every variant")
+
+    @classmethod
+    def uniform(
+        cls,
+        n: int = 1,
+        *,
+        u_iso: float = 0.005,
+        delta1: float = 0.0,
+        delta2: float = 0.0,
+        q_broad: float = 0.0,
+        q_damp: float = 0.0,
+        q_min: float = 0.0,
+        q_max: float = 25.0,
+        diameter: float = 0.0,
+    ) -> Self:
+        """n variants under the same conditions."""
+        values = (u_iso, delta1, delta2, q_broad, q_damp, q_min, q_max, diameter)
+        return cls(*(np.full(n, value, dtype=float) for value in values))
+
+    def take(self, rows: NDArray[np.int64] | slice) -> Self:
+        """Some of the variants."""
+        return replace(self, **{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def __len__(self) -> int:
+        return len(self.u_iso)

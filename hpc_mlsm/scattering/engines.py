@@ -1,0 +1,86 @@
+"""The engines that compute PDFs, behind one signature, and what the simulate stage asks of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpc_mlsm.scattering.conditions import PdfConditions, PdfGrid
+from hpc_mlsm.scattering.pairs import pair_lists
+from hpc_mlsm.scattering.pdf import reach, simulate_pdf
+from hpc_mlsm.scattering.settings import EngineName, PdfSettings
+from hpc_mlsm.scattering.variants import Variants, base_variant, sample_variants
+from hpc_mlsm.structures.structure import Structure
+
+Engine = Callable[[Structure, NDArray[np.float64], PdfConditions, PdfGrid], NDArray[np.float64]]
+"""(structure, factors on a, b, c of shape (V, 3), conditions of V variants, grid) → G of shape (V, len(grid)), Å⁻²."""
+
+UNITS = {
+    "u_iso": "angstrom^2",
+    "delta1": "angstrom",
+    "delta2": "angstrom^2",
+    "q_min": "1/angstrom",
+    "q_max": "1/angstrom",
+    "q_damp": "1/angstrom",
+    "q_broad": "1/angstrom",
+    "diameter": "angstrom",
+}
+
+
+@dataclass(frozen=True)
+class SimulatedStructure:
+    """Base pattern (n,), variant patterns (V, n), and the parameters of each variant as (unit, array (V,))."""
+
+    structure_id: str
+    content_hash: str
+    base: NDArray[np.float32]
+    patterns: NDArray[np.float32]
+    parameters: dict[str, tuple[str, NDArray[np.float64]]]
+
+
+def get_engine(name: EngineName) -> Engine:
+    """The engine of that name; the reference engines are imported only when asked for.
+
+    Raises
+    ------
+    ConfigError
+        If the engine's package is not installed; says how to get it.
+    """
+    if name == "pdffit2":
+        from hpc_mlsm.scattering.reference_pdffit2 import pdffit2_engine
+
+        return pdffit2_engine()
+    if name == "diffpy":
+        from hpc_mlsm.scattering.reference_diffpy import diffpy_engine
+
+        return diffpy_engine()
+    return native_engine
+
+
+def native_engine(
+    structure: Structure, axis_scales: NDArray[np.float64], conditions: PdfConditions, grid: PdfGrid
+) -> NDArray[np.float64]:
+    """The package's own engine; pair lists of structures too large for memory are made and used piece by piece."""
+    chunks = pair_lists(structure, reach(grid, conditions) / axis_scales.min())
+    return simulate_pdf(chunks, axis_scales, conditions, grid)
+
+
+def simulate_structure(structure: Structure, settings: PdfSettings) -> SimulatedStructure:
+    """Base pattern and variants of one structure."""
+    engine = get_engine(settings.engine)
+    variants = sample_variants(structure, settings)
+    base = base_variant(settings)
+    return SimulatedStructure(
+        structure_id=structure.id,
+        content_hash=structure.content_hash,
+        base=engine(structure, base.axis_scales, base.conditions, settings.grid)[0].astype(np.float32),
+        patterns=engine(structure, variants.axis_scales, variants.conditions, settings.grid).astype(np.float32),
+        parameters=_parameters(variants),
+    )
+
+
+def _parameters(variants: Variants) -> dict[str, tuple[str, NDArray[np.float64]]]:
+    scales = {f"scale_{axis}": ("", variants.axis_scales[:, k]) for k, axis in enumerate("abc")}
+    conditions = variants.conditions
+    return scales | {f.name: (UNITS[f.name], getattr(conditions, f.name)) for f in fields(conditions)}
