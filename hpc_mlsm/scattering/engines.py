@@ -16,6 +16,9 @@ from hpc_mlsm.structures.structure import Structure
 Engine = Callable[[Structure, NDArray[np.float64], PdfConditions, PdfGrid], NDArray[np.float64]]
 """(structure, factors on a, b, c of shape (V, 3), conditions of V variants, grid) → G of shape (V, len(grid)), Å⁻²."""
 
+ENGINE_VERSION = 1
+"""Raised when an engine's results change, so that stored patterns are computed anew."""
+
 UNITS = {
     "u_iso": "angstrom^2",
     "delta1": "angstrom",

@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-from collections import Counter
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property, lru_cache
 from typing import Any, Self
 
 import gemmi
@@ -28,16 +27,7 @@ class Cell:
     @property
     def metric(self) -> NDArray[np.float64]:
         """Metric tensor, shape (3, 3), Å²: the dot products of the cell vectors."""
-        lengths = np.array([self.a, self.b, self.c])
-        cosines = np.cos(np.radians([self.alpha, self.beta, self.gamma]))
-        shape = np.array(
-            [
-                [1.0, cosines[2], cosines[1]],
-                [cosines[2], 1.0, cosines[0]],
-                [cosines[1], cosines[0], 1.0],
-            ]
-        )
-        return np.outer(lengths, lengths) * shape
+        return _metric(self).copy()
 
     @property
     def volume(self) -> float:
@@ -48,6 +38,20 @@ class Cell:
     def parameters(self) -> tuple[float, float, float, float, float, float]:
         """(a, b, c, alpha, beta, gamma)."""
         return (self.a, self.b, self.c, self.alpha, self.beta, self.gamma)
+
+
+@lru_cache(maxsize=256)
+def _metric(cell: Cell) -> NDArray[np.float64]:
+    lengths = np.array([cell.a, cell.b, cell.c])
+    cosines = np.cos(np.radians([cell.alpha, cell.beta, cell.gamma]))
+    shape = np.array(
+        [
+            [1.0, cosines[2], cosines[1]],
+            [cosines[2], 1.0, cosines[0]],
+            [cosines[1], cosines[0], 1.0],
+        ]
+    )
+    return np.outer(lengths, lengths) * shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +108,16 @@ class Structure:
     @cached_property
     def unit_cell(self) -> UnitCell:
         """All atoms of one cell."""
-        from hpc_mlsm.structures.symmetry import expand  # noqa: PLC0415  (symmetry needs the types above)
+        from hpc_mlsm.structures.symmetry import expand  # symmetry needs the types above
 
         return expand(self)
 
     @cached_property
     def composition(self) -> dict[str, float]:
         """Atoms of each element in one cell, occupancy weighted, by atomic number."""
-        counts: Counter[int] = Counter()
-        for number, occupancy in zip(self.unit_cell.numbers, self.unit_cell.occupancy, strict=True):
-            counts[int(number)] += occupancy
-        return {gemmi.Element(number).name: counts[number] for number in sorted(counts)}
+        atoms = self.unit_cell
+        counts = np.bincount(atoms.numbers, weights=atoms.occupancy)
+        return {gemmi.Element(int(number)).name: float(counts[number]) for number in np.unique(atoms.numbers)}
 
     @cached_property
     def formula(self) -> str:
@@ -140,12 +143,20 @@ class Structure:
     @cached_property
     def content_hash(self) -> str:
         """Hash of what the patterns depend on: cell, operations and sites; not of names or provenance."""
-        content = [asdict(self.cell), sorted(self.operations), [asdict(site) for site in self.sites]]
+        content = [_fields(self.cell), sorted(self.operations), [_fields(site) for site in self.sites]]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def annotated(self, name: str, notes: tuple[str, ...]) -> Self:
+        """The same structure under another name and with other notes; what was derived of its atoms is kept."""
+        other = replace(self, name=name, notes=notes)
+        derived = ("unit_cell", "composition", "formula", "content_hash")
+        other.__dict__.update({key: self.__dict__[key] for key in derived if key in self.__dict__})
+        return other
 
     def to_json(self) -> str:
         """Text that ``from_json`` reads back to an equal structure."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        content = _fields(self) | {"cell": _fields(self.cell), "sites": [_fields(site) for site in self.sites]}
+        return json.dumps(content, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -156,7 +167,7 @@ class Structure:
             aniso = site.pop("u_aniso")
             sites.append(Site(**site, u_aniso=tuple(aniso) if aniso else None))
         cell = Cell(**raw.pop("cell"))
-        tuples = {key: tuple(raw.pop(key)) for key in ("operations", "notes")}
+        tuples: dict[str, Any] = {key: tuple(raw.pop(key)) for key in ("operations", "notes")}
         return cls(**raw, **tuples, cell=cell, sites=tuple(sites))
 
 
@@ -170,24 +181,34 @@ class Reject:
     detail: str
 
 
+def _fields(value: Structure | Cell | Site) -> dict[str, Any]:
+    """Fields by name, as ``dataclasses.asdict`` without its deep copies, which cost more than parsing a CIF."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
 def reduced_formula(composition: dict[str, float]) -> str:
     """Formula of a composition, divided by the largest divisor that leaves near-integers.
 
-    Elements are ordered as Hill: C, then H, then alphabetical where there is carbon; otherwise alphabetical.
-    Fractional amounts are written with up to two decimals.
+    Elements that are not whole, but add up to a whole number, share sites and are counted together, so that
+    a quarter of a cell of ``Mg6.4Al17.6O32`` is ``Al2.2Mg0.8O4``. Elements are ordered as Hill: C, then H, then
+    alphabetical where there is carbon; otherwise alphabetical. Fractional amounts have up to two decimals.
     """
     amounts = {symbol: n for symbol, n in composition.items() if n > 1e-6}
-    whole = {symbol: round(n) for symbol, n in amounts.items()}
-    if all(abs(n - whole[symbol]) < 0.01 and whole[symbol] > 0 for symbol, n in amounts.items()):
-        divisor = float(np.gcd.reduce(list(whole.values())))
-        amounts = {symbol: n / divisor for symbol, n in whole.items()}
+    mixed = [n for n in amounts.values() if not _whole(n)]
+    whole = [round(n) for n in [*amounts.values(), sum(mixed)] if _whole(n)]
+    if whole:
+        divisor = float(np.gcd.reduce(whole))
     else:
-        # The cell content is not whole: scale so that the rarest element with at least half an atom counts once.
-        smallest = min((n for n in amounts.values() if n >= 0.5), default=max(amounts.values()))
-        amounts = {symbol: n / smallest for symbol, n in amounts.items()}
+        # Nothing is whole: the rarest element with at least half an atom counts once.
+        divisor = min((n for n in amounts.values() if n >= 0.5), default=max(amounts.values()))
+    amounts = {symbol: n / divisor for symbol, n in amounts.items()}
     first = ["C", "H"] if "C" in amounts else []
     order = sorted(amounts, key=lambda symbol: (first.index(symbol) if symbol in first else len(first), symbol))
     return "".join(symbol + _amount(amounts[symbol]) for symbol in order)
+
+
+def _whole(number: float) -> bool:
+    return abs(number - round(number)) < 0.01 and round(number) > 0
 
 
 def _amount(number: float) -> str:

@@ -1,6 +1,7 @@
 """Symmetry: operations, expansion of the asymmetric unit, and what symmetry leaves free of the cell."""
 
 from dataclasses import replace
+from functools import lru_cache
 
 import gemmi
 import numpy as np
@@ -11,6 +12,11 @@ from hpc_mlsm.structures.structure import Cell, Structure, UnitCell
 
 MERGE_DISTANCE = 0.25
 """Images of one site closer than this (Å) are one atom on a special position."""
+
+ROUNDING_DISTANCE = 0.05
+"""Images this close (Å) differ by the rounding of coordinates alone."""
+
+_GRID = 100_000
 
 _ELEMENTARY_METRICS = np.array(
     [
@@ -30,66 +36,119 @@ def operations_of(space_group: gemmi.SpaceGroup) -> tuple[str, ...]:
     return tuple(op.triplet() for op in space_group.operations())
 
 
+@lru_cache(maxsize=512)
 def rotations_and_translations(operations: tuple[str, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Rotation parts (n, 3, 3) and translation parts (n, 3) of coordinate triplets, in fractional coordinates."""
+    """Rotation parts (n, 3, 3) and translation parts (n, 3) of coordinate triplets, in fractional coordinates.
+
+    The arrays are shared between callers, and cannot be written to.
+    """
     ops = [gemmi.Op(triplet) for triplet in operations]
     rotations = np.array([op.rot for op in ops], dtype=float) / gemmi.Op.DEN
     translations = np.array([op.tran for op in ops], dtype=float) / gemmi.Op.DEN
+    rotations.setflags(write=False)
+    translations.setflags(write=False)
     return rotations, translations
 
 
 def expand(structure: Structure, merge_distance: float = MERGE_DISTANCE) -> UnitCell:
     """All atoms of one cell.
 
-    Images of a site that fall within ``merge_distance`` (Å) of each other are one atom, put at their mean, so that
-    coordinates rounded in the source (0.333) still give the right multiplicity.
+    Images of a site that fall within ``merge_distance`` (Å) of each other are one atom on a special position, and
+    the site is moved there exactly, so that coordinates rounded in the source (0.333) still give the right
+    multiplicity. Images that may all be there, because their occupancies add to no more than 1, are a disordered
+    atom near that position and stay apart unless only rounding (0.05 Å) separates them.
 
     Raises
     ------
     StructureError
-        If the images of a site do not fall into equal clusters: the coordinates contradict the symmetry.
+        With reason ``no_atoms``, or ``site_symmetry`` if the images of a site do not fall into equal clusters: the
+        coordinates contradict the symmetry.
     """
-    rotations, translations = rotations_and_translations(structure.operations)
-    metric = structure.cell.metric
-    positions, numbers, occupancy, u_iso, site_of = [], [], [], [], []
-    for index, site in enumerate(structure.sites):
-        images = (rotations @ np.array([site.x, site.y, site.z]) + translations) % 1.0
-        unique = _merge_images(images, metric, merge_distance)
-        positions.append(unique)
-        numbers += [gemmi.Element(site.element).atomic_number] * len(unique)
-        occupancy += [site.occupancy] * len(unique)
-        u_iso += [np.nan if site.u_iso is None else site.u_iso] * len(unique)
-        site_of += [index] * len(unique)
-    if not numbers:
+    sites = structure.sites
+    if not sites:
         raise StructureError("no_atoms", f"{structure.id}: the structure has no atoms")
+    rotations, translations = rotations_and_translations(structure.operations)
+    positions = np.array([[site.x, site.y, site.z] for site in sites])
+    metric = structure.cell.metric
+    images = np.einsum("nij,sj->sni", rotations, positions) + translations
+    close = _squared_lengths(images - positions[:, None], metric) < merge_distance**2
+    shared = close.sum(axis=1)
+    found = []
+    for index, site in enumerate(sites):
+        if shared[index] == 1:
+            found.append(images[index] % 1.0)
+            continue
+        orbit = None
+        if site.occupancy <= 0.5 + 1e-3:
+            orbit = _special_orbit(positions[index], rotations, translations, metric, ROUNDING_DISTANCE)
+            if orbit is not None and not _coexist(orbit, site.occupancy, metric, merge_distance):
+                orbit = None
+        if orbit is None:
+            orbit = _special_orbit(positions[index], rotations, translations, metric, merge_distance)
+        if orbit is None:
+            raise StructureError(
+                "site_symmetry",
+                f"{structure.id}: images of site {site.label} cluster unequally around a special position; "
+                "its coordinates contradict the symmetry",
+            )
+        found.append(orbit)
+    counts = [len(orbit) for orbit in found]
+    fractional = np.concatenate(found)
+    fractional[fractional > 1.0 - 1e-9] = 0.0
+    u_iso = [np.nan if site.u_iso is None else site.u_iso for site in sites]
     return UnitCell(
-        fractional=np.concatenate(positions),
-        numbers=np.array(numbers, dtype=np.int64),
-        occupancy=np.array(occupancy, dtype=float),
-        u_iso=np.array(u_iso, dtype=float),
-        site=np.array(site_of, dtype=np.int64),
+        fractional=fractional,
+        numbers=np.repeat([gemmi.Element(site.element).atomic_number for site in sites], counts).astype(np.int64),
+        occupancy=np.repeat([float(site.occupancy) for site in sites], counts),
+        u_iso=np.repeat(u_iso, counts),
+        site=np.repeat(np.arange(len(sites), dtype=np.int64), counts),
     )
 
 
-def _merge_images(
-    images: NDArray[np.float64], metric: NDArray[np.float64], merge_distance: float
-) -> NDArray[np.float64]:
-    """Cluster the images of one site; each cluster becomes the mean of its members, wrapped into the cell."""
-    merged: list[NDArray[np.float64]] = []
-    left = images
-    while len(left):
-        delta = left - left[0]
+def _squared_lengths(delta: NDArray[np.float64], metric: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared lengths (Å²) of fractional differences (..., 3), to the nearest lattice point along each axis."""
+    delta = delta - np.round(delta)
+    return np.asarray(np.sum((delta @ metric) * delta, axis=-1))
+
+
+def _coexist(orbit: NDArray[np.float64], occupancy: float, metric: NDArray[np.float64], merge_distance: float) -> bool:
+    """Whether the atoms of an orbit that are within the merge distance of each other may share that place."""
+    near = _squared_lengths(orbit - orbit[0], metric) < merge_distance**2
+    return bool(near.sum() * occupancy <= 1.0 + 1e-3)
+
+
+def _special_orbit(
+    position: NDArray[np.float64],
+    rotations: NDArray[np.float64],
+    translations: NDArray[np.float64],
+    metric: NDArray[np.float64],
+    tolerance: float,
+) -> NDArray[np.float64] | None:
+    """Orbit of the special position nearest to a point, in the cell; None if there is no such position.
+
+    The mean of the images near the point is where the operations that made them leave it; moving there may bring
+    more images near, so it is done until nothing changes.
+    """
+    near = np.zeros(len(rotations), dtype=bool)
+    while True:
+        delta = rotations @ position + translations - position
         delta -= np.round(delta)
-        near = np.einsum("ni,ij,nj->n", delta, metric, delta) < merge_distance**2
-        mean = (left[0] + delta[near].mean(axis=0)) % 1.0
-        mean[mean > 1.0 - 1e-9] = 0.0
-        merged.append(mean)
-        left = left[~near]
-    return np.array(merged)
+        joined = near | (_squared_lengths(delta, metric) < tolerance**2)
+        if (joined == near).all():
+            break
+        near = joined
+        position = position + delta[near].mean(axis=0)
+    images = (rotations @ position + translations) % 1.0
+    # The shift keeps rational coordinates, which are the rule here, off the edges of the grid of comparison.
+    grid = np.round(images * _GRID + 0.2357111317).astype(np.int64) % _GRID
+    _, first = np.unique(grid @ np.array([1, _GRID, _GRID**2]), return_index=True)
+    first.sort()
+    return images[first] if len(first) * near.sum() == len(images) else None
 
 
+@lru_cache(maxsize=4096)
 def invariant_metrics(operations: tuple[str, ...]) -> NDArray[np.float64]:
-    """Basis of the metric tensors that the operations leave unchanged, shape (K, 3, 3).
+    """Basis of the metric tensors that the operations leave unchanged, shape (K, 3, 3), read-only.
 
     Every allowed metric is ``sum_k p_k basis[k]``; K is 1 for cubic, 2 for tetragonal, trigonal and hexagonal, 3 for
     orthorhombic, 4 for monoclinic and 6 for triclinic symmetry, in any setting. A squared distance is then
@@ -99,18 +158,21 @@ def invariant_metrics(operations: tuple[str, ...]) -> NDArray[np.float64]:
     rotations, _ = rotations_and_translations(operations)
     rotations = np.unique(rotations, axis=0)
     basis: list[NDArray[np.float64]] = []
+    orthonormal = np.zeros((0, 9))
     for elementary in _ELEMENTARY_METRICS:
-        averaged = np.einsum("nji,jk,nkl->nil", rotations, elementary, rotations).mean(axis=0)
-        candidate = [*basis, averaged]
-        flat = np.array(candidate).reshape(len(candidate), 9)
-        if np.linalg.matrix_rank(flat, tol=1e-8) == len(candidate):
+        averaged = (rotations.transpose(0, 2, 1) @ elementary @ rotations).mean(axis=0)
+        flat = averaged.reshape(9)
+        new = flat - (orthonormal @ flat) @ orthonormal
+        length = float(np.linalg.norm(new))
+        if length > 1e-8:
             basis.append(averaged)
-    return np.array(basis)
+            orthonormal = np.vstack([orthonormal, new / length])
+    found = np.array(basis)
+    found.setflags(write=False)
+    return found
 
 
-def metric_coefficients(
-    metrics: NDArray[np.float64], basis: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def metric_coefficients(metrics: NDArray[np.float64], basis: NDArray[np.float64]) -> NDArray[np.float64]:
     """Least-squares coefficients p, shape (..., K), of metric tensors (..., 3, 3) in an invariant basis (K, 3, 3)."""
     flat = metrics.reshape(*metrics.shape[:-2], 9)
     return flat @ np.linalg.pinv(basis.reshape(len(basis), 9))

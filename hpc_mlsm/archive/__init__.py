@@ -1,0 +1,1 @@
+"""Measured patterns in, tables of candidates out: readers, resampling, filters and result files."""

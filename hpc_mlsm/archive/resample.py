@@ -1,0 +1,166 @@
+"""Measured PDFs onto the grid of a model.
+
+G(r) is band-limited: a measurement to q_max holds no detail finer than π/q_max (Shannon), 0.13 Å at 25 1/Å.
+A measured grid, usually h = 0.01 Å, is far finer: the error of a cubic spline through it is at most
+5/384 h⁴ max|d⁴G/dr⁴| (Hall & Meyer 1976), which is 5/384 (q_max h)⁴ = 5e-5 of the amplitude there.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+
+from hpc_mlsm.archive.pattern import Pattern
+from hpc_mlsm.errors import PatternError
+
+LOW_R_ALLOWANCE = 1.0
+"""A pattern may begin this much (Å) above the grid: no two atoms are closer, so what is missing is no structure."""
+
+MAX_STEP = 0.5
+"""Widest spacing (Å) taken where the header names no q_max: it holds detail up to 6.3 1/Å only."""
+
+LARGEST = 1e30
+"""Patterns are stored in single precision, which ends at 3e38; squares and sums must fit too."""
+
+
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """A pattern on the model's grid: values float64 (m,), and what was done that a reader should know."""
+
+    values: NDArray[np.float64]
+    notes: tuple[str, ...] = ()
+
+
+def to_grid(pattern: Pattern, grid: NDArray[np.float64], *, low_r_allowance: float = LOW_R_ALLOWANCE) -> Resampled:
+    """Bring a measured G(r) onto the grid of a model with a cubic spline.
+
+    A pattern need not begin where the grid does: up to ``low_r_allowance`` (Å) is filled with the line from zero
+    at r = 0 to the first measured value, which is what G(r) = -4πρ₀r is below the first atom pair (Farrow &
+    Billinge 2009). At the upper end one step of the grid may be missing; it repeats the last value. Both are noted,
+    as are an unknown abscissa (taken as r) and a spacing that makes the spline inexact.
+
+    Parameters
+    ----------
+    pattern : Pattern
+        With its abscissa in Å, or in nm where its unit says so (G(r) in 1/nm² is then scaled too).
+    grid : float64 (m,)
+        Distances r (Å), ascending, at least two.
+    low_r_allowance : float
+        How far (Å) above the grid's beginning the pattern may begin.
+
+    Raises
+    ------
+    PatternError
+        "wrong_axis", "starts_late", "too_short", "too_coarse", "constant" or "not_finite".
+    """
+    notes: list[str] = []
+    if not max(np.abs(pattern.x).max(), np.abs(pattern.y).max()) < LARGEST:
+        raise _overflow(pattern)
+    r, g = _in_angstrom(pattern, notes)
+    _check_range(pattern, r, grid, low_r_allowance, notes)
+    _check_spacing(pattern, r, grid, notes)
+    _check_signal(pattern, r, g, grid)
+    try:
+        with np.errstate(all="ignore"):
+            values = CubicSpline(r, g)(np.clip(grid, r[0], r[-1]))
+    except ValueError as error:  # slopes between points that all but coincide
+        raise _overflow(pattern) from error
+    below = grid < r[0]
+    values[below] = g[0] * (grid[below] / r[0])
+    if not np.abs(values).max() < LARGEST:
+        raise _overflow(pattern)
+    return Resampled(values, tuple(notes))
+
+
+def _check_signal(pattern: Pattern, r: NDArray[np.float64], g: NDArray[np.float64], grid: NDArray[np.float64]) -> None:
+    used = g[(r >= grid[0]) & (r <= grid[-1])]
+    if np.all(used == used[0]):
+        raise PatternError(
+            "constant",
+            f"{_where(pattern)}: the signal is {used[0]:g} everywhere from {grid[0]:g} to {grid[-1]:g} Å; there "
+            "is no pattern in the model's range",
+        )
+
+
+def _overflow(pattern: Pattern) -> PatternError:
+    largest = max(np.abs(pattern.x).max(), np.abs(pattern.y).max())
+    return PatternError(
+        "not_finite",
+        f"{_where(pattern)}: the pattern cannot be interpolated in floating point (values up to {largest:g}, at most "
+        f"{LARGEST:g} are allowed; points at least {np.diff(pattern.x).min():g} apart); check its numbers",
+    )
+
+
+def _where(pattern: Pattern) -> str:
+    return pattern.source or pattern.name
+
+
+def _in_angstrom(pattern: Pattern, notes: list[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Distance (Å) and G(r) (1/Å² where the header gave 1/nm²)."""
+    if pattern.axis not in (None, "r") or pattern.unit in ("degree", "1/angstrom", "1/nm"):
+        raise PatternError(
+            "wrong_axis",
+            f"{_where(pattern)}: the abscissa is {pattern.axis or pattern.unit}, the model needs G(r) against r; "
+            "transform the data to a PDF first, or use a model that was trained on such patterns",
+        )
+    if pattern.axis is None:
+        notes.append("the file does not say what its abscissa is; taken as r in Å")
+    scale = 10.0 if pattern.unit == "nm" else 1.0
+    signal = 0.01 if pattern.metadata.get("y_unit") == "1/nm^2" else 1.0
+    if scale != 1.0:
+        notes.append("r converted from nm to Å")
+    if signal != 1.0:
+        notes.append("G(r) converted from 1/nm² to 1/Å²")
+    return pattern.x * scale, pattern.y * signal
+
+
+def _check_range(
+    pattern: Pattern,
+    r: NDArray[np.float64],
+    grid: NDArray[np.float64],
+    low_r_allowance: float,
+    notes: list[str],
+) -> None:
+    tolerance = 1e-6 * (grid[1] - grid[0])
+    spans = f"the pattern spans {r[0]:g} to {r[-1]:g} Å, the model's grid {grid[0]:g} to {grid[-1]:g} Å"
+    missing = grid[-1] - r[-1]
+    step = grid[-1] - grid[-2]
+    if missing > step + tolerance:
+        raise PatternError(
+            "too_short",
+            f"{_where(pattern)}: {spans}; transform the data to r = {grid[-1]:g} Å or beyond, or train a model "
+            f"with r_max at most {r[-1]:g} Å",
+        )
+    if missing > tolerance:
+        notes.append(f"the pattern ends {missing:.3g} Å below the grid; its last value is repeated there")
+    late = r[0] - grid[0]
+    if late > low_r_allowance + tolerance:
+        raise PatternError(
+            "starts_late",
+            f"{_where(pattern)}: {spans}; a pattern may begin at most {low_r_allowance:g} Å above the grid: "
+            "transform the data from a smaller r, or train a model with a larger r_min",
+        )
+    if late > tolerance:
+        notes.append(f"filled from {grid[0]:g} to {r[0]:g} Å with the line from 0 to the first measured value")
+
+
+def _check_spacing(pattern: Pattern, r: NDArray[np.float64], grid: NDArray[np.float64], notes: list[str]) -> None:
+    """Refuse where points lie wider apart than the measurement's detail; note where a spline is no longer exact."""
+    gaps = np.diff(r)
+    used = (r[1:] > grid[0]) & (r[:-1] < grid[-1])
+    widest = int(np.argmax(np.where(used, gaps, 0.0)))
+    gap = float(gaps[widest])
+    q_max = pattern.number("q_max")
+    limit = np.pi / q_max if q_max and q_max > 0 else MAX_STEP
+    why = f"π/q_max at its q_max of {q_max:g} 1/Å" if q_max and q_max > 0 else "no q_max is given in the header"
+    if gap > limit * (1 + 1e-6):
+        raise PatternError(
+            "too_coarse",
+            f"{_where(pattern)}: points lie {gap:.4g} Å apart at r = {r[widest]:g} Å, at most {limit:.4g} Å are "
+            f"allowed ({why}); transform the data again with a finer step and without gaps",
+        )
+    if gap > 0.5 * limit:
+        notes.append(
+            f"points lie {gap:.4g} Å apart at r = {r[widest]:g} Å ({why}): interpolation may be off by percents"
+        )

@@ -1,0 +1,1 @@
+"""The catalogue of structures: ingest of CIFs, SQLite database, selection."""

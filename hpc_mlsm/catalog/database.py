@@ -1,0 +1,239 @@
+"""The catalogue: all structures of a run, what was refused and why, and which files they came from."""
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from hpc_mlsm.catalog.rows import Counts, FileRecord, FileResult, StoredStructure, Summary, content_fingerprint
+from hpc_mlsm.catalog.sqlite_file import SUMMARY_COLUMNS, close_database, open_database, translated_errors
+from hpc_mlsm.errors import CatalogueError
+from hpc_mlsm.structures.structure import Reject, Structure
+
+_CHUNK = 500
+
+
+class Catalogue:
+    """A catalogue of structures in one SQLite file, for one writer and any number of readers.
+
+    Use it as a context manager. Everything that ``add`` gets is stored at once or not at all, so a killed writer
+    leaves whole files behind. Rows come ordered by id. Connections do not cross process borders: send ``path``.
+
+    Parameters
+    ----------
+    path : Path
+        The file; made where it does not exist, unless ``read_only``.
+    read_only : bool
+        Neither change the catalogue nor hinder a process that writes to it.
+
+    Raises
+    ------
+    CatalogueError
+        If there is nothing to read, or the file is no catalogue, damaged, of another version, or in use. Every
+        method raises it when the file turns out to be damaged or the disk full.
+    """
+
+    def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
+        self.path = Path(path)
+        self.read_only = read_only
+        self._connection = open_database(self.path, read_only=read_only)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; the catalogue cannot be used afterwards."""
+        close_database(self._connection, read_only=self.read_only)
+
+    def add(self, results: Iterable[FileResult]) -> list[Reject]:
+        """Store what came of files, in one transaction, in place of what they gave before.
+
+        Where two files give a structure of the same id, the one whose path sorts first keeps it, whichever comes
+        first; the other is refused, and read again by the next ingest.
+
+        Returns
+        -------
+        list of Reject
+            The structures refused for their ids.
+        """
+        duplicates: list[Reject] = []
+        with self._transaction() as connection:
+            for result in results:
+                record = result.record
+                if result.unchanged:
+                    stamp = (record.size, record.mtime_ns, record.path)
+                    connection.execute("UPDATE files SET size = ?, mtime_ns = ? WHERE path = ?", stamp)
+                    continue
+                _forget(connection, [record.path])
+                connection.execute("INSERT INTO files VALUES (?, ?, ?, ?, ?, ?)", _file_row(record))
+                for reject in result.rejects:
+                    _insert_reject(connection, reject, record.path)
+                for entry in result.structures:
+                    duplicates += _insert(connection, entry, record.path)
+        return duplicates
+
+    def remove_missing(self, present: Collection[str]) -> list[str]:
+        """Remove the files that are not among ``present``, with their structures and rejects; returns their paths."""
+        missing = sorted(self.files().keys() - set(present))
+        if missing:
+            with self._transaction() as connection:
+                _forget(connection, missing)
+        return missing
+
+    def structure(self, structure_id: str) -> Structure:
+        """The structure of this id.
+
+        Raises
+        ------
+        CatalogueError
+            If there is none.
+        """
+        return next(self.structures([structure_id]))
+
+    def structures(self, ids: Sequence[str] | None = None) -> Iterator[Structure]:
+        """Structures ordered by id: all of them, or those of the given ids.
+
+        Raises
+        ------
+        CatalogueError
+            If an id is unknown, or a structure no longer is what was stored.
+        """
+        for structure_id, content_hash, text in self._by_id("id, content_hash, json", ids):
+            yield _intact(self.path, structure_id, content_hash, text)
+
+    def summaries(self, ids: Sequence[str] | None = None) -> Iterator[Summary]:
+        """Summaries ordered by id: all of them, or those of the given ids, which must be known."""
+        for row in self._by_id(SUMMARY_COLUMNS, ids):
+            values = list(row)
+            values[3], values[20] = tuple(values[3].split()), tuple(json.loads(values[20]))
+            yield Summary(*values)
+
+    def keys(self) -> list[tuple[str, str]]:
+        """Id and content hash of every structure, ordered by id."""
+        return [(row[0], row[1]) for row in self._rows("SELECT id, content_hash FROM structures ORDER BY id")]
+
+    def fingerprint(self) -> str:
+        """Hash over all ids and contents: what is derived of the catalogue is out of date when it changes."""
+        return content_fingerprint(self.keys())
+
+    def rejects(self) -> list[Reject]:
+        """What was refused, ordered by id."""
+        rows = self._rows("SELECT id, source, reason, detail FROM rejects ORDER BY id, source, reason")
+        return [Reject(*row) for row in rows]
+
+    def files(self) -> dict[str, FileRecord]:
+        """The files that were taken in, by path."""
+        rows = self._rows("SELECT path, sha256, size, mtime_ns, parser, outcome FROM files ORDER BY path")
+        return {row[0]: FileRecord(*row) for row in rows}
+
+    def counts(self) -> Counts:
+        """How much there is."""
+        structures, files = (next(self._rows(f"SELECT count(*) FROM {table}"))[0] for table in ("structures", "files"))
+        by_reason = dict(self._rows("SELECT reason, count(*) FROM rejects GROUP BY reason ORDER BY reason"))
+        return Counts(structures, sum(by_reason.values()), files, by_reason)
+
+    def _by_id(self, columns: str, ids: Sequence[str] | None) -> Iterator[tuple[Any, ...]]:
+        if ids is None:
+            yield from self._rows(f"SELECT {columns} FROM structures ORDER BY id")
+            return
+        # SQLite compares UTF-8 bytes and Python code points, which is the same order.
+        ordered = sorted(set(ids))
+        for start in range(0, len(ordered), _CHUNK):
+            chunk = ordered[start : start + _CHUNK]
+            marks = ", ".join("?" * len(chunk))
+            rows = list(self._rows(f"SELECT {columns} FROM structures WHERE id IN ({marks}) ORDER BY id", chunk))
+            if len(rows) < len(chunk):
+                unknown = sorted({*chunk} - {row[0] for row in rows})
+                raise CatalogueError(
+                    f"catalogue {self.path} has no structure {unknown[0]!r}"
+                    + (f" and {len(unknown) - 1} others" if len(unknown) > 1 else "")
+                    + "; run the ingest stage again, or correct the id"
+                )
+            yield from rows
+
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        with translated_errors(self.path):
+            yield from self._connection.execute(query, values)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        if self.read_only:
+            raise CatalogueError(f"catalogue {self.path} was opened for reading only")
+        with translated_errors(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            finally:
+                # SQLite itself has rolled back after some errors, such as a full disk.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
+
+def _insert(connection: sqlite3.Connection, entry: StoredStructure, path: str) -> list[Reject]:
+    """Store a structure; returns the reject of it, or of the one that had its id, where there is one."""
+    identity = entry.summary.id
+    owner = connection.execute("SELECT file FROM structures WHERE id = ?", (identity,)).fetchone()
+    refused: list[Reject] = []
+    if owner:
+        winner, loser = sorted((owner[0], path))
+        detail = f"{winner} gives a structure of the same id; rename or remove one of the two"
+        refused.append(Reject(identity, loser, "duplicate_id", detail))
+        _insert_reject(connection, refused[0], loser)
+        # Without a known hash it is read again next time, when the other may be gone.
+        connection.execute("UPDATE files SET sha256 = '', mtime_ns = -1 WHERE path = ?", (loser,))
+        if winner != path:
+            return refused
+        connection.execute("DELETE FROM structures WHERE id = ?", (identity,))
+    marks = ", ".join("?" * 23)
+    row = _structure_row(entry, path)
+    connection.execute(f"INSERT INTO structures ({SUMMARY_COLUMNS}, json) VALUES ({marks})", row)
+    return refused
+
+
+def _insert_reject(connection: sqlite3.Connection, reject: Reject, path: str) -> None:
+    row = (reject.id, reject.source, reject.reason, reject.detail, path)
+    connection.execute("INSERT INTO rejects (id, source, reason, detail, file) VALUES (?, ?, ?, ?, ?)", row)
+
+
+def _forget(connection: sqlite3.Connection, paths: Sequence[str]) -> None:
+    for table, column in (("structures", "file"), ("rejects", "file"), ("files", "path")):
+        connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(path,) for path in paths])
+
+
+def _file_row(record: FileRecord) -> tuple[str | int, ...]:
+    return (record.path, record.sha256, record.size, record.mtime_ns, record.parser, record.outcome)
+
+
+def _structure_row(entry: StoredStructure, path: str) -> tuple[Any, ...]:
+    """Values of the columns of ``SUMMARY_COLUMNS``, and the JSON."""
+    s = entry.summary
+    notes = json.dumps(s.notes, ensure_ascii=False)
+    identity = (s.id, s.name, s.formula, " ".join(s.elements), s.n_elements, s.space_group, s.space_group_symbol)
+    cell = (s.a, s.b, s.c, s.alpha, s.beta, s.gamma, s.volume, s.density)
+    return (*identity, *cell, s.n_sites, s.n_atoms, s.cod_id, s.source, s.content_hash, notes, path, entry.json)
+
+
+def _intact(path: Path, structure_id: str, content_hash: str, text: str) -> Structure:
+    try:
+        structure = Structure.from_json(text)
+    except (ValueError, KeyError, TypeError) as error:
+        found = f"{type(error).__name__}: {error}"
+        raise _damaged(path, structure_id, found) from error
+    if structure.content_hash != content_hash:
+        raise _damaged(path, structure_id, "its content no longer has the hash it was stored with")
+    return structure
+
+
+def _damaged(path: Path, structure_id: str, found: str) -> CatalogueError:
+    return CatalogueError(
+        f"catalogue {path}: structure {structure_id!r} is damaged ({found}); delete the file and ingest again"
+    )

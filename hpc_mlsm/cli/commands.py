@@ -1,0 +1,156 @@
+"""What the commands do: resolve the run, call stages, print what they found."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from hpc_mlsm.archive.element_filter import ElementFilter
+from hpc_mlsm.cli import summaries
+from hpc_mlsm.cli.progress import make_listener
+from hpc_mlsm.config.run_config import PredictSettings
+from hpc_mlsm.errors import ConfigError, HpcMlsmError
+from hpc_mlsm.models.bundle import MANIFEST, load_bundle
+from hpc_mlsm.plan.projection import refuse_what_cannot_fit
+from hpc_mlsm.runtime.signals import RESUME_STATUS, Interrupted
+from hpc_mlsm.stages import evaluate, group, ingest, plan, predict, report, simulate, train
+from hpc_mlsm.stages.context import RunContext, available_memory, open_run
+from hpc_mlsm.stages.run_directory import resolve
+from hpc_mlsm.stages.status import holder, run_status
+
+STAGES: dict[str, Callable[[RunContext], Any]] = {
+    "ingest": ingest.run,
+    "simulate": simulate.run,
+    "group": group.run,
+    "train": train.run,
+    "evaluate": evaluate.run,
+    "report": report.run,
+}
+
+
+def exit_status(error: HpcMlsmError) -> int:
+    """1 for an error, 75 where running the same command again goes on from what is there."""
+    return RESUME_STATUS if isinstance(error, Interrupted) else 1
+
+
+@contextmanager
+def _opened(target: Path, run: Path | None, overrides: list[str]) -> Iterator[tuple[RunContext, Console]]:
+    console = Console()
+    directory, config = resolve(target, run, overrides)
+    with make_listener(console) as listener, open_run(directory, config, listener) as context:
+        yield context, console
+
+
+def run_stage(name: str, target: Path, run: Path | None, overrides: list[str]) -> None:
+    """Run one stage and print what it did."""
+    with _opened(target, run, overrides) as (context, console):
+        console.print(summaries.line(name, STAGES[name](context)))
+
+
+def run_all(target: Path, run: Path | None, overrides: list[str]) -> None:
+    """Run all stages in order and print what each did; end with the report."""
+    start = time.monotonic()
+    with _opened(target, run, overrides) as (context, console):
+        planned = plan.run(context, timed=0)
+        refuse_what_cannot_fit(planned.projection, context.run.path, available_memory())
+        console.print(summaries.line("plan", planned))
+        for name in ("ingest", "simulate", "group", "train", "evaluate"):
+            console.print(summaries.line(name, STAGES[name](context)))
+        settings = context.config.predict
+        classified = None
+        if settings.patterns or settings.samples:
+            classified = predict.run(context)
+            console.print(summaries.line("predict", classified))
+            summaries.print_candidates(console, classified)
+        path = report.run(context, classified)
+    console.print(f"finished in {time.monotonic() - start:.0f} s", highlight=False)
+    console.print(f"report: {path.resolve()}", soft_wrap=True, highlight=False)
+
+
+def predict_patterns(
+    target: Path,
+    patterns: list[Path],
+    run: Path | None,
+    overrides: list[str],
+    filters: dict[str, str],
+    top: int | None,
+    out: Path | None,
+) -> None:
+    """Classify patterns with the model of a run, or with a bundle alone, and print and write the candidates."""
+    if (target / MANIFEST).is_file():
+        _predict_with_bundle(target, patterns, filters, top, out)
+        return
+    with _opened(target, run, overrides) as (context, console):
+        settings = _with_options(context.config.predict, patterns, filters, top)
+        context.config = replace(context.config, predict=settings)
+        classified = predict.run(context, out)
+        console.print(summaries.line("predict", classified))
+        summaries.print_candidates(console, classified)
+        console.print(f"report: {report.run(context, classified).resolve()}", soft_wrap=True, highlight=False)
+    _refuse_empty(classified)
+
+
+def _predict_with_bundle(
+    bundle: Path, patterns: list[Path], filters: dict[str, str], top: int | None, out: Path | None
+) -> None:
+    console = Console()
+    settings = _with_options(PredictSettings(), patterns, filters, top)
+    if not patterns:
+        raise ConfigError("name the pattern files or folders to classify")
+    classified = predict.classify(load_bundle(bundle), settings.patterns, settings)
+    folder = out or Path("predictions")
+    predict.write_tables(classified, folder, bundle)
+    console.print(summaries.line("predict", classified))
+    summaries.print_candidates(console, classified)
+    console.print(f"tables: {folder.resolve()}", soft_wrap=True, highlight=False)
+    _refuse_empty(classified)
+
+
+def _refuse_empty(classified: predict.Classified) -> None:
+    if not classified.rankings:
+        first = classified.rejects[0].detail if classified.rejects else "no pattern was found"
+        raise ConfigError(f"no pattern could be classified; the first: {first}")
+
+
+def _with_options(
+    settings: PredictSettings, patterns: list[Path], filters: dict[str, str], top: int | None
+) -> PredictSettings:
+    if patterns:
+        settings = replace(settings, patterns=tuple(patterns), samples=0)
+    if any(filters.values()):
+        words = {name: frozenset(_split(text)) for name, text in filters.items()}
+        numbers = words.pop("space_groups")
+        wrong = sorted(word for word in numbers if not word.isdigit())
+        if wrong:
+            raise ConfigError(
+                f"--space-groups: {wrong[0]!r} is no number; write numbers from 1 to 230, such as 225,227"
+            )
+        chosen = ElementFilter(**words, space_groups=frozenset(map(int, numbers)))
+        settings = replace(settings, filter=chosen)
+    return replace(settings, top_k=top) if top else settings
+
+
+def _split(text: str) -> list[str]:
+    return [word.strip() for word in text.replace(" ", ",").split(",") if word.strip()]
+
+
+def show_plan(target: Path, run: Path | None, overrides: list[str]) -> None:
+    """Print the projection; an error where the run cannot fit."""
+    with _opened(target, run, overrides) as (context, console):
+        planned = plan.run(context)
+        console.print(summaries.plan_table(planned))
+        refuse_what_cannot_fit(planned.projection, context.run.path, planned.memory)
+
+
+def show_status(target: Path, run: Path | None, overrides: list[str]) -> None:
+    """Print the state of every stage."""
+    console = Console()
+    directory, config = resolve(target, run, overrides)
+    console.print(summaries.status_table(run_status(directory, config), directory.path))
+    working = holder(directory)
+    if working:
+        console.print(f"in use by {working}", highlight=False)

@@ -1,0 +1,145 @@
+"""The program ``hpc-mlsm``. Stages are imported by the command that needs them, so that help answers at once."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hpc_mlsm import __version__
+from hpc_mlsm.errors import HpcMlsmError
+
+app = typer.Typer(
+    name="hpc-mlsm",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="From crystal structures to trained classifiers, and from measured patterns to ranked structures.",
+)
+
+Target = Annotated[
+    Path, typer.Argument(metavar="CONFIG|RUN", help="A YAML configuration, or the directory of an earlier run.")
+]
+Run = Annotated[Path | None, typer.Option("--run", help="Run directory; runs/NAME by default.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; may be repeated.")
+]
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"hpc-mlsm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(target: Target, run: Run = None, overrides: Overrides = None) -> None:
+    """Run all stages; what is there already is not done again."""
+    from hpc_mlsm.cli.commands import run_all
+
+    run_all(target, run, overrides or [])
+
+
+@app.command()
+def ingest(target: Target, run: Run = None, overrides: Overrides = None) -> None:
+    """Read structures (starter set, folders of CIFs) into the catalogue."""
+    _stage("ingest", target, run, overrides)
+
+
+@app.command()
+def simulate(target: Target, run: Run = None, overrides: Overrides = None) -> None:
+    """Simulate the patterns of all structures into the store."""
+    _stage("simulate", target, run, overrides)
+
+
+@app.command()
+def group(target: Target, run: Run = None, overrides: Overrides = None) -> None:
+    """Group structures whose patterns correlate."""
+    _stage("group", target, run, overrides)
+
+
+@app.command()
+def train(target: Target, run: Run = None, overrides: Overrides = None) -> None:
+    """Train the classifier."""
+    _stage("train", target, run, overrides)
+
+
+@app.command()
+def evaluate(target: Target, run: Run = None, overrides: Overrides = None) -> None:
+    """Score the classifier and its baselines on test patterns."""
+    _stage("evaluate", target, run, overrides)
+
+
+@app.command()
+def predict(
+    target: Annotated[
+        Path, typer.Argument(metavar="CONFIG|RUN|BUNDLE", help="A run, or the folder of a trained model.")
+    ],
+    patterns: Annotated[list[Path] | None, typer.Argument(help="Pattern files or folders of them.")] = None,
+    run: Run = None,
+    overrides: Overrides = None,
+    require: Annotated[str, typer.Option(help="Elements that must be present, such as Fe,O.")] = "",
+    allow: Annotated[str, typer.Option(help="No other elements than these.")] = "",
+    exclude: Annotated[str, typer.Option(help="Elements that must not be present.")] = "",
+    space_groups: Annotated[str, typer.Option(help="Space-group numbers to choose from, such as 225,227.")] = "",
+    top: Annotated[int | None, typer.Option(min=1, help="Candidates to list for each pattern.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the tables; the run's predictions by default.")] = None,
+) -> None:
+    """Name the structures that measured patterns may come from."""
+    from hpc_mlsm.cli.commands import predict_patterns
+
+    filters = {"required": require, "allowed": allow, "excluded": exclude, "space_groups": space_groups}
+    predict_patterns(target, patterns or [], run, overrides or [], filters, top, out)
+
+
+@app.command()
+def report(target: Target, run: Run = None, overrides: Overrides = None) -> None:
+    """Write the HTML report of what the run holds."""
+    _stage("report", target, run, overrides)
+
+
+@app.command()
+def plan(target: Target, run: Run = None, overrides: Overrides = None) -> None:
+    """Project time, memory and disk, and refuse what cannot fit."""
+    from hpc_mlsm.cli.commands import show_plan
+
+    show_plan(target, run, overrides or [])
+
+
+@app.command()
+def status(target: Target, run: Run = None, overrides: Overrides = None) -> None:
+    """Show how far a run is, without disturbing it."""
+    from hpc_mlsm.cli.commands import show_status
+
+    show_status(target, run, overrides or [])
+
+
+def _stage(name: str, target: Path, run: Path | None, overrides: list[str] | None) -> None:
+    from hpc_mlsm.cli.commands import run_stage
+
+    run_stage(name, target, run, overrides or [])
+
+
+def main() -> None:
+    """Entry point: errors of the package become one message and an exit status, not a traceback."""
+    try:
+        app()
+    except HpcMlsmError as error:
+        from hpc_mlsm.cli.commands import exit_status
+
+        print(f"hpc-mlsm: {error}", file=sys.stderr)
+        sys.exit(exit_status(error))
+
+
+if __name__ == "__main__":
+    main()

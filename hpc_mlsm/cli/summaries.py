@@ -1,0 +1,153 @@
+"""What stages found, in words and tables for the terminal."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from hpc_mlsm.archive.tables import candidate_table
+from hpc_mlsm.stages.evaluate import Evaluation
+from hpc_mlsm.stages.group import GroupSummary
+from hpc_mlsm.stages.ingest import IngestSummary
+from hpc_mlsm.stages.plan import PlanSummary
+from hpc_mlsm.stages.predict import Classified
+from hpc_mlsm.stages.simulate import SimulateSummary
+from hpc_mlsm.stages.status import StageStatus
+from hpc_mlsm.stages.train import TrainSummary
+
+MAX_PATTERNS_SHOWN = 10
+
+
+def line(stage: str, summary: Any) -> str:
+    """One line on what a stage did."""
+    return f"[bold]{stage}[/bold]: {_WORDS[stage](summary)}"
+
+
+def _plan(summary: PlanSummary) -> str:
+    p = summary.projection
+    return (
+        f"{p.patterns} patterns to simulate in {p.tasks} tasks on {p.workers} workers, about "
+        f"{_duration(p.simulate_seconds)} and {_size(p.store_bytes)}; training needs {_size(p.training.total)} of "
+        f"{_size(summary.memory)} free"
+    )
+
+
+def _ingest(summary: IngestSummary) -> str:
+    return (
+        f"{summary.structures} structures in the catalogue, {summary.rejects} rejected; "
+        f"{summary.files_parsed} files read, {summary.files_removed} gone"
+    )
+
+
+def _simulate(summary: SimulateSummary) -> str:
+    text = (
+        f"{summary.simulated} structures simulated into {summary.shards_written} shards, "
+        f"{summary.already_there} were there"
+    )
+    for count, what in (
+        (summary.shards_adopted, "finished shards taken over from a killed run"),
+        (summary.shards_damaged, "damaged shards redone"),
+        (summary.quarantined, "structures set aside"),
+    ):
+        text += f", {count} {what}" if count else ""
+    return text
+
+
+def _group(summary: GroupSummary) -> str:
+    again = " (unchanged)" if summary.reused else ""
+    return (
+        f"{summary.structures} structures in {summary.groups} groups, the largest of {summary.largest}, from "
+        f"{summary.edges} correlated pairs{again}"
+    )
+
+
+def _train(summary: TrainSummary) -> str:
+    again = " (unchanged)" if summary.reused else ""
+    return (
+        f"{summary.classes} classes, {summary.train_rows} training patterns, {summary.rounds} rounds, best "
+        f"{summary.best_round} with validation loss {summary.validation_loss:.3f}{again}"
+    )
+
+
+def _evaluate(evaluation: Evaluation) -> str:
+    parts = [
+        f"{name} " + ", ".join(f"top-{k} {share:.1%}" for k, share in scores.top_k.items())
+        for name, scores in evaluation.scores.items()
+    ]
+    return "; ".join(parts)
+
+
+def _predict(classified: Classified) -> str:
+    return f"{len(classified.rankings)} patterns classified, {len(classified.rejects)} set aside"
+
+
+_WORDS: dict[str, Callable[[Any], str]] = {
+    "plan": _plan,
+    "ingest": _ingest,
+    "simulate": _simulate,
+    "group": _group,
+    "train": _train,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "report": lambda path: f"written to {Path(path).resolve()}",
+}
+
+
+def print_candidates(console: Console, classified: Classified) -> None:
+    """A table of candidates for each of the first patterns."""
+    for pattern, ranking in list(zip(classified.patterns, classified.rankings, strict=True))[:MAX_PATTERNS_SHOWN]:
+        console.print(candidate_table(ranking.candidates, title=pattern.name))
+    left = len(classified.rankings) - MAX_PATTERNS_SHOWN
+    if left > 0:
+        console.print(f"and {left} more patterns, in the tables and the report")
+
+
+def plan_table(summary: PlanSummary) -> Table:
+    """The projection as a table."""
+    p = summary.projection
+    table = Table(title="Projection")
+    for heading in ("stage", "what", "needs"):
+        table.add_column(heading)
+    rests = f"cost model scaled by {summary.timed} structures timed here" if summary.timed else "cost model"
+    table.add_row("simulate", f"{p.patterns} patterns of {p.structures} structures, {p.tasks} tasks", "")
+    table.add_row("", f"wall time on {p.workers} workers ({rests})", _duration(p.simulate_seconds))
+    table.add_row("", "core-hours", f"{p.simulate_seconds * p.workers / 3600:.3g}")
+    table.add_row("", "memory of a worker", _size(p.simulate_memory))
+    table.add_row("", "disk", _size(p.store_bytes))
+    table.add_row("group", f"{p.structures}² / 2 correlations, floating-point operations", f"{p.group_flops:.2g}")
+    table.add_row("", "memory", _size(p.group_memory))
+    classes = f"{p.classes} classes" + ("" if p.classes_known else " at most (groups are not known yet)")
+    table.add_row("train", f"{classes}: gradients", _size(p.training.gradients))
+    table.add_row("", "margins, binned patterns, histograms", _size(p.training.total - p.training.gradients))
+    table.add_row("", f"all of it, of {_size(summary.memory)} free", _size(p.training.total))
+    table.add_row("", f"time of one boosting round on {p.workers} cores", _duration(p.train_seconds_per_round))
+    return table
+
+
+def status_table(stages: list[StageStatus], run: Path) -> Table:
+    """The state of every stage as a table."""
+    table = Table(title=str(run))
+    for heading in ("stage", "state", "detail"):
+        table.add_column(heading)
+    colours = {"done": "green", "partly": "yellow", "outdated": "yellow", "unusable": "red"}
+    for stage in stages:
+        colour = colours.get(stage.state, "dim")
+        table.add_row(stage.stage, f"[{colour}]{stage.state}[/{colour}]", stage.detail)
+    return table
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return "under a second" if seconds > 0 else "nothing"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _size(number: float) -> str:
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number / 1e3:.0f} kB"

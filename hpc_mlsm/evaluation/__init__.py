@@ -1,0 +1,1 @@
+"""How good a classifier is: splits of the data, and scores."""

@@ -1,0 +1,204 @@
+"""Groups of structures whose base patterns correlate: what a classifier calls a class."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpc_mlsm.errors import StoreError
+from hpc_mlsm.grouping.blocks import Rows, read_block
+from hpc_mlsm.grouping.edge_file import read_edges, replace_file, write_edges
+from hpc_mlsm.grouping.edges import Edges
+from hpc_mlsm.grouping.settings import GroupSettings
+from hpc_mlsm.grouping.within import inner_correlations
+
+FORMAT, VERSION = "hpc_mlsm groups", 1
+
+TIE = 1e-9
+"""Mean correlations closer than this are equal; far above float64 rounding, far below what a measurement resolves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Structures that a classifier does not tell apart.
+
+    Parameters
+    ----------
+    id : str
+        Stays the same as long as the member with the smallest id does, whatever happens to other groups.
+    label : int
+        Index of the class, 0 to K - 1; groups are numbered by their smallest member id.
+    members : tuple of str
+        Structure ids, sorted.
+    representative : str
+        The member with the highest mean correlation to the others; of equals the one with the smallest id.
+    min_correlation : float
+        Smallest Pearson correlation between any two members, 1 for a group of one. Under single linkage it may lie
+        far below the threshold.
+    """
+
+    id: str
+    label: int
+    members: tuple[str, ...]
+    representative: str
+    min_correlation: float
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+
+@dataclass(frozen=True)
+class SavedGroups:
+    """What `save_groups` wrote: the groups, the edges between rows, how they were made, and from what."""
+
+    groups: tuple[Group, ...]
+    edges: Edges
+    settings: GroupSettings
+    fingerprint: str
+
+
+def group_id(smallest_member: str) -> str:
+    """Id of the group whose smallest member id this is."""
+    return "g-" + hashlib.sha256(smallest_member.encode()).hexdigest()[:16]
+
+
+def build_groups(
+    ids: Sequence[str], labels: NDArray[np.integer], rows: Rows, *, memory_bytes: int = 2**30
+) -> tuple[Group, ...]:
+    """Make groups from the labels of a linkage, and measure how alike their members are.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        Id of the structure in each row; no two alike.
+    labels : array (n,)
+        Which structures belong together; the values themselves do not matter.
+    rows : callable
+        ``rows(start, stop)`` returns the base patterns, float32 (stop - start, points).
+    memory_bytes : int
+        Memory to keep to.
+
+    Returns
+    -------
+    tuple of Group
+        In the order of their labels; the same for any order of the rows.
+
+    Raises
+    ------
+    StoreError
+        If ids repeat, or there are not as many labels as ids, or ``rows`` does not return the rows asked for.
+    """
+    members = _members(ids, labels)
+    measured: Iterator[tuple[NDArray[np.float64], float]] = iter(())
+    several = [group for group in members if len(group) > 1]
+    if several:
+        points = read_block(rows, 0, 1).shape[1]
+        measured = inner_correlations(rows, several, points, memory_bytes)
+    groups = []
+    for label, group in enumerate(members):
+        names = tuple(ids[row] for row in group)
+        mean, lowest = next(measured) if len(group) > 1 else (np.ones(1), 1.0)
+        representative = names[int(np.flatnonzero(mean >= mean.max() - TIE)[0])]
+        groups.append(Group(group_id(names[0]), label, names, representative, float(lowest)))
+    return tuple(groups)
+
+
+def save_groups(folder: Path, groups: Sequence[Group], edges: Edges, settings: GroupSettings, fingerprint: str) -> None:
+    """Write groups.json and the file of edges that it names.
+
+    The JSON is moved into place last; until then whatever was saved before stays valid.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it does not exist.
+    groups : sequence of Group
+        As from `build_groups`.
+    edges : Edges
+        Pairs of rows at the threshold or above.
+    settings : GroupSettings
+        How the groups were made.
+    fingerprint : str
+        What identifies the patterns that they were made from.
+
+    Raises
+    ------
+    StoreError
+        If the files cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be made: {error}; choose another run directory") from error
+    name, checksum = write_edges(folder, edges)
+    content = {
+        "fingerprint": fingerprint,
+        "settings": asdict(settings),
+        "edges": {"file": name, "sha256": checksum, "count": len(edges)},
+        "groups": [asdict(group) for group in groups],
+    }
+    text = json.dumps(
+        {"format": FORMAT, "version": VERSION, "checksum": _checksum(content), "content": content}, indent=1
+    )
+    replace_file(folder / "groups.json", text.encode())
+    for old in [*folder.glob("edges-*.h5"), *folder.glob(".edges-*.tmp")]:
+        if old.name != name:
+            old.unlink(missing_ok=True)
+
+
+def load_groups(folder: Path) -> SavedGroups:
+    """Read what `save_groups` wrote, and check that all of it is there and unaltered.
+
+    Raises
+    ------
+    StoreError
+        If a file is missing, unreadable, altered, or of another version.
+    """
+    path = folder / "groups.json"
+    remedy = "run the group stage again"
+    try:
+        saved = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise StoreError(f"{path} does not exist: {remedy}") from error
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read: {error}; {remedy}") from error
+    if not isinstance(saved, dict) or saved.get("format") != FORMAT:
+        raise StoreError(f"{path} is not a file of groups; {remedy}")
+    if saved.get("version") != VERSION:
+        raise StoreError(f"{path} has version {saved.get('version')}, and version {VERSION} is needed; {remedy}")
+    content: Any = saved.get("content")
+    if saved.get("checksum") != _checksum(content):
+        raise StoreError(f"{path} has been altered: its checksum does not fit its content; {remedy}")
+    return SavedGroups(
+        tuple(Group(**{**group, "members": tuple(group["members"])}) for group in content["groups"]),
+        read_edges(folder / content["edges"]["file"], content["edges"]["sha256"]),
+        GroupSettings(**content["settings"]),
+        content["fingerprint"],
+    )
+
+
+def _checksum(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _members(ids: Sequence[str], labels: NDArray[np.integer]) -> list[NDArray[np.int64]]:
+    """Rows of each group, by id; the groups by their smallest id."""
+    if len(labels) != len(ids):
+        raise StoreError(f"there are {len(ids)} structures and {len(labels)} labels; each structure needs one label")
+    order = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
+    twice = [ids[a] for a, b in pairwise(order) if ids[a] == ids[b]]
+    if twice:
+        raise StoreError(
+            f"structure id {twice[0]!r} stands for more than one pattern ({len(twice)} ids repeat); groups need one "
+            "base pattern per structure: simulate into an empty folder"
+        )
+    _, first, group = np.unique(labels[order], return_index=True, return_inverse=True)
+    by_first = np.argsort(np.argsort(first))[group]
+    ends = np.cumsum(np.bincount(by_first))[:-1]
+    return [part for part in np.split(order[np.argsort(by_first, kind="stable")], ends) if len(part)]

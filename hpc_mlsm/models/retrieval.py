@@ -1,0 +1,45 @@
+"""The baseline every model is measured against: the nearest training pattern by Pearson correlation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpc_mlsm.scattering.normalise import standardise
+
+BLOCK_BYTES = 64e6
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Reference patterns (M, points), standardised, with their labels (M,), sorted by label."""
+
+    references: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    n_classes: int
+
+    @classmethod
+    def of(cls, patterns: NDArray[np.float32], labels: NDArray[np.int64], n_classes: int) -> "Retrieval":
+        """References from patterns in any scale and order."""
+        order = np.argsort(labels, kind="stable")
+        return cls(standardise(patterns[order]), labels[order], n_classes)
+
+    def correlations(self, patterns: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Largest Pearson correlation of each pattern with any reference of each class, shape (rows, classes).
+
+        A class without a reference gets -1.
+        """
+        queries = standardise(patterns)
+        present, first = np.unique(self.labels, return_index=True)
+        best = np.full((len(queries), self.n_classes), -1.0, dtype=np.float32)
+        block = max(1, int(BLOCK_BYTES / (4 * max(1, len(self.references)))))
+        for start in range(0, len(queries), block):
+            product = queries[start : start + block] @ self.references.T
+            best[start : start + block, present] = np.maximum.reduceat(product, first, axis=1)
+        return best
+
+
+def references_per_structure(n_structures: int, n_available: int, n_points: int, memory_mb: int) -> int:
+    """How many training patterns of each structure fit as references (float32), at least one."""
+    fitting = int(memory_mb * 1e6 / (4 * n_points * max(1, n_structures)))
+    return max(1, min(n_available, fitting))

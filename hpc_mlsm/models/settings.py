@@ -1,0 +1,50 @@
+"""Settings of the models, as dataclasses that the configuration validates."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Interval, Le
+
+Share = Annotated[float, Gt(0), Le(1)]
+
+
+@dataclass(frozen=True)
+class BoostedSettings:
+    """Gradient-boosted trees (XGBoost).
+
+    Attributes
+    ----------
+    rounds
+        Most boosting rounds; validation loss usually ends training earlier.
+    early_stopping_rounds
+        Rounds without a better validation loss after which training ends.
+    learning_rate, max_depth, min_child_weight, subsample, colsample_bytree, reg_lambda, max_bin
+        As in XGBoost.
+    trees
+        ``per_class`` grows one tree a class and round, ``vector`` one tree a round with a value per class in each leaf.
+    device
+        ``cpu`` or ``cuda``.
+    checkpoint_every
+        Rounds between checkpoints.
+    """
+
+    rounds: Annotated[int, Ge(1)] = 100
+    early_stopping_rounds: Annotated[int, Ge(1)] = 5
+    learning_rate: Annotated[float, Gt(0), Le(1)] = 0.3
+    max_depth: Annotated[int, Interval(ge=1, le=20)] = 5
+    min_child_weight: Annotated[float, Ge(0)] = 1.0
+    subsample: Share = 0.8
+    colsample_bytree: Share = 0.5
+    reg_lambda: Annotated[float, Ge(0)] = 1.0
+    max_bin: Annotated[int, Interval(ge=8, le=1024)] = 64
+    trees: Literal["per_class", "vector"] = "per_class"
+    device: Literal["cpu", "cuda"] = "cpu"
+    checkpoint_every: Annotated[int, Ge(1)] = 5
+    seed: Annotated[int, Ge(0)] = 0
+
+
+@dataclass(frozen=True)
+class RetrievalSettings:
+    """Nearest neighbour by Pearson correlation among training patterns; ``memory_mb`` bounds how many are kept."""
+
+    memory_mb: Annotated[int, Ge(1)] = 256

@@ -1,0 +1,1 @@
+"""Fitting of one structure to one measured PDF."""

@@ -1,0 +1,106 @@
+"""The paragraph at the top of a report: its key figures in plain words."""
+
+import statistics
+
+from markupsafe import Markup
+
+from hpc_mlsm.report.content import ModelScore, ReportContent
+from hpc_mlsm.report.quantities import count, fixed, percent, plural
+from hpc_mlsm.report.verdicts import expected_rank, verdict_of
+
+
+def summary_of(content: ReportContent) -> Markup:
+    """One paragraph with the key figures, set in bold; says what has not been run."""
+    sentences = [
+        *_catalogue(content),
+        *_model(content),
+        *_patterns(content),
+        *_missing(content),
+    ]
+    return Markup(" ").join(sentences)
+
+
+def _bold(text: str) -> Markup:
+    return Markup("<strong>{}</strong>").format(text)
+
+
+def _catalogue(content: ReportContent) -> list[Markup]:
+    catalogue, groups = content.catalogue, content.groups
+    found = []
+    if catalogue is not None:
+        refused = f", {count(catalogue.n_rejected)} refused" if catalogue.n_rejected else ""
+        found.append(
+            Markup("{} in the catalogue{}.").format(_bold(plural(catalogue.n_structures, "structure")), refused)
+        )
+    if groups is not None:
+        found.append(
+            Markup("They form {}, the largest of {} structures: patterns that correlate by {} or more share one.").format(
+                _bold(plural(len(groups.sizes), "class", "classes")),
+                count(max(groups.sizes, default=0)),
+                fixed(groups.threshold, 2),
+            )
+            if catalogue is not None
+            else Markup("{} of structures.").format(_bold(plural(len(groups.sizes), "class", "classes")))
+        )
+    return found
+
+
+def _model(content: ReportContent) -> list[Markup]:
+    model = content.model
+    if model is None:
+        return []
+    text = Markup("{} names the right class first for {} of {} it has not seen{}").format(
+        _bold(model.name),
+        _bold(percent(model.top_k.get(1, float("nan")))),
+        plural(model.n_rows, "simulated pattern"),
+        _within_three(model),
+    )
+    others = [f"{score.name} {percent(score.top_k[1])}" for score in content.baselines if 1 in score.top_k]
+    return [text + (Markup("; {}.").format(", ".join(others)) if others else Markup("."))]
+
+
+def _within_three(model: ModelScore) -> str:
+    return f", among its first three for {percent(model.top_k[3])}" if 3 in model.top_k else ""
+
+
+def _patterns(content: ReportContent) -> list[Markup]:
+    patterns = content.patterns
+    if not patterns:
+        return []
+    verdicts = [verdict_of(pattern) for pattern in patterns]
+    clear = sum(verdict.level == "good" for verdict in verdicts)
+    doubtful = sum(verdict.level == "doubt" for verdict in verdicts)
+    found = [
+        Markup("Of {}, {} have one clear candidate and {} deserve doubt.").format(
+            _bold(plural(len(patterns), "measured pattern")), count(clear), count(doubtful)
+        )
+    ]
+    fits = [fit.r_w for pattern in patterns if (fit := pattern.fit_of(1)) is not None]
+    if fits:
+        found.append(
+            Markup("The median <i>R</i><sub>w</sub> of the first candidates is {}.").format(
+                _bold(fixed(statistics.median(fits), 2))
+            )
+        )
+    known = [expected_rank(pattern) for pattern in patterns if pattern.expected]
+    if known:
+        found.append(
+            Markup("Of {} whose sample is known, {} have it in first place and {} among the candidates.").format(
+                count(len(known)), count(known.count(1)), count(sum(rank is not None for rank in known))
+            )
+        )
+    return found
+
+
+def _missing(content: ReportContent) -> list[Markup]:
+    parts = {
+        "ingest": content.catalogue,
+        "group": content.groups,
+        "train": content.training,
+        "evaluate": content.scores or None,
+        "predict": content.patterns or content.rejected_patterns or None,
+    }
+    missing = [stage for stage, part in parts.items() if part is None]
+    if len(missing) == len(parts):
+        return [Markup("No stage of this run has been completed yet.")]
+    return [Markup("Not run yet: {}.").format(", ".join(missing))] if missing else []

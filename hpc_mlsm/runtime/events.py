@@ -1,0 +1,243 @@
+"""What happens while a stage runs, as typed events, and the log file that keeps them.
+
+Progress displays, histories and logs listen to these; the numerical code prints nothing.
+"""
+
+import io
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from hpc_mlsm.errors import RunError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Base of all events; ``time`` is in seconds since 1970."""
+
+    stage: str
+    time: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageStarted(Event):
+    """A stage begins: how many tasks, and how many units ("patterns") they hold together."""
+
+    n_tasks: int
+    units: str
+    n_units: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSubmitted(Event):
+    """A task was handed to the workers; it may still wait for one."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFinished(Event):
+    """A task gave its value; ``seconds`` is the time in the worker."""
+
+    task_id: str
+    n_units: int
+    seconds: float
+    worker: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFailed(Event):
+    """A task gave up for good on its ``attempt``-th attempt; ``trace`` is the worker's traceback where there is one."""
+
+    task_id: str
+    error: str
+    attempt: int = 1
+    trace: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskRetried(Event):
+    """A task goes to another worker, for the ``attempt``-th time."""
+
+    task_id: str
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSplit(Event):
+    """A task that kills its workers was cut into ``parts`` to find what in it is to blame."""
+
+    task_id: str
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerLost(Event):
+    """A worker process died while tasks were on it."""
+
+    worker: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageFinished(Event):
+    """A stage ended, or was left by an error: tasks done and failed, and its wall time."""
+
+    done: int
+    failed: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note(Event):
+    """Anything else that a user should read."""
+
+    text: str
+
+
+Listener = Callable[[Event], None]
+
+_KINDS: dict[str, type[Event]] = {kind.__name__: kind for kind in Event.__subclasses__()}
+
+
+def ignore(event: Event) -> None:
+    """The listener that does nothing."""
+
+
+class EventBus:
+    """A listener that passes every event on to its listeners, in the order they were added."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self.listeners = list(listeners)
+
+    def add(self, listener: Listener) -> None:
+        """Pass events on to this listener as well."""
+        self.listeners.append(listener)
+
+    def __call__(self, event: Event) -> None:
+        for listener in self.listeners:
+            listener(event)
+
+
+@contextmanager
+def stage_events(on_event: Listener, stage: str, *, n_tasks: int, units: str, n_units: int) -> Iterator[Listener]:
+    """Tell of a stage's start, and at its end of the tasks done and failed in between.
+
+    Yields the listener to give to ``map_tasks``; it counts and passes on. The end is told also when the stage is left
+    by an error.
+    """
+    done = failed = 0
+
+    def counting(event: Event) -> None:
+        nonlocal done, failed
+        done += isinstance(event, TaskFinished)
+        failed += isinstance(event, TaskFailed)
+        on_event(event)
+
+    start = time.monotonic()
+    on_event(StageStarted(stage=stage, n_tasks=n_tasks, units=units, n_units=n_units))
+    try:
+        yield counting
+    finally:
+        seconds = time.monotonic() - start
+        on_event(StageFinished(stage=stage, done=done, failed=failed, seconds=seconds))
+
+
+class EventLog:
+    """A listener that appends every event to a file, one JSON object a line.
+
+    A line cut by a crash stays behind: the next log of the same file begins on a fresh line, and ``read_events``
+    skips it.
+
+    Parameters
+    ----------
+    path : Path
+        The log, in the run directory's ``logs/``; the folder is made where missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab", buffering=0)
+            if _lacks_newline(path):
+                self._file.write(b"\n")
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def __call__(self, event: Event) -> None:
+        line = json.dumps({"event": type(event).__name__, **asdict(event)}, ensure_ascii=False) + "\n"
+        try:
+            # Unbuffered and in one write: a reader, or a crash, sees whole lines.
+            self._file.write(line.encode(errors="replace"))
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def close(self) -> None:
+        """Close the file; later events are errors."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _failure(self, error: OSError) -> RunError:
+        return RunError(
+            f"cannot write the event log {self.path}: {error.strerror or error}. It needs a writable run directory "
+            "with free space: make room, or put the run elsewhere, and run the same command again"
+        )
+
+
+def _lacks_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            return False
+        file.seek(-1, io.SEEK_END)
+        return file.read(1) != b"\n"
+
+
+def read_events(path: Path) -> list[Event]:
+    """All events of a log, in the order they were written, without lines that were cut short or are of an unknown kind.
+
+    Raises
+    ------
+    RunError
+        If the file cannot be read. A missing file is an empty log.
+    """
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunError(f"cannot read the event log {path}: {error.strerror or error}") from error
+    events = (_event_of(line) for line in lines)
+    return [event for event in events if event is not None]
+
+
+def _event_of(line: bytes) -> Event | None:
+    try:
+        raw: Any = json.loads(line)
+    except ValueError:
+        return None
+    kind = _KINDS.get(str(raw.pop("event", ""))) if isinstance(raw, dict) else None
+    if kind is None:
+        return None
+    known = {item.name for item in fields(kind)}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in raw.items() if key in known
+    }
+    try:
+        return kind(**values)
+    except TypeError:
+        return None

@@ -1,0 +1,23 @@
+"""Scale-free form of patterns, in which a dot product is a Pearson correlation."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def standardise(patterns: ArrayLike) -> NDArray[np.float32]:
+    """Patterns with zero mean and unit norm along the last axis, so that a dot product is a Pearson correlation.
+
+    Computed in float64. A constant pattern has no correlation with anything and becomes all zeros.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite.
+    """
+    values = np.asarray(patterns, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("patterns must be finite; found NaN or infinity")
+    centred = values - values.mean(axis=-1, keepdims=True)
+    norm = np.linalg.norm(centred, axis=-1, keepdims=True)
+    negligible = norm <= 1e-12 * np.abs(values).max(axis=-1, keepdims=True, initial=0.0)
+    return np.where(negligible, 0.0, centred / np.where(negligible, 1.0, norm)).astype(np.float32)

@@ -1,0 +1,58 @@
+"""Ingest: the starter set and folders of CIFs into the catalogue."""
+
+from dataclasses import dataclass
+
+from hpc_mlsm.catalog.database import Catalogue
+from hpc_mlsm.catalog.ingest import (
+    STARTER,
+    IngestTask,
+    failed_result,
+    parse_files,
+    plan_ingest,
+    scan_folder,
+    store_result,
+    store_starter,
+)
+from hpc_mlsm.runtime.events import stage_events
+from hpc_mlsm.stages.context import RunContext
+from hpc_mlsm.structures.starter import starter_set
+
+STAGE = "ingest"
+
+
+@dataclass(frozen=True)
+class IngestSummary:
+    """What the catalogue holds, and how many files were read for it this time."""
+
+    structures: int
+    rejects: int
+    files_parsed: int
+    files_removed: int
+
+
+def run(context: RunContext) -> IngestSummary:
+    """Bring the catalogue in line with its sources: new and changed files are read, vanished ones leave."""
+    source = context.config.source
+    with Catalogue(context.run.catalogue) as catalogue:
+        files = scan_folder(source.cif_folder) if source.cif_folder else []
+        kept = {file.name for file in files} | ({STARTER} if source.starter else set())
+        removed = catalogue.remove_missing(kept)
+        if source.starter:
+            store_starter(catalogue, starter_set())
+        parsed = _parse(context, catalogue, plan_ingest(files, catalogue.files()))
+        for reject in catalogue.rejects() if parsed else []:
+            context.note(STAGE, f"{reject.id} was refused ({reject.reason}): {reject.detail}")
+        counts = catalogue.counts()
+    return IngestSummary(counts.structures, counts.rejects, parsed, len(removed))
+
+
+def _parse(context: RunContext, catalogue: Catalogue, tasks: list[IngestTask]) -> int:
+    """Parse the files of the tasks; returns how many."""
+    if not tasks:
+        return 0
+    units = sum(task.units for task in tasks)
+    with stage_events(context.on_event, STAGE, n_tasks=len(tasks), units="files", n_units=units) as listener:
+        for outcome in context.executor.map_tasks(parse_files, tasks, stage=STAGE, on_event=listener):
+            result = outcome.value or failed_result(outcome.task, str(outcome.error))
+            store_result(catalogue, result)
+    return units

@@ -1,0 +1,106 @@
+"""Status: how far a run is, asked of what is on disk, without disturbing it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpc_mlsm.catalog.database import Catalogue
+from hpc_mlsm.config.run_config import RunConfig
+from hpc_mlsm.errors import BundleError, HpcMlsmError, RunError
+from hpc_mlsm.models.bundle import bundle_info, read_manifest
+from hpc_mlsm.runtime.lock import LOCK_NAME, read_holder
+from hpc_mlsm.stages.evaluate import MODEL, load_evaluation
+from hpc_mlsm.stages.group import current_groups
+from hpc_mlsm.stages.run_directory import RunDirectory
+from hpc_mlsm.stages.simulate import config_hash, quarantined, selected_keys
+from hpc_mlsm.stages.train import expected_fingerprint
+from hpc_mlsm.store.patterns import PatternStore
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """One stage: "done", "partly", "outdated" or "not run", and what there is in words."""
+
+    stage: str
+    state: str
+    detail: str
+
+
+def run_status(run: RunDirectory, config: RunConfig) -> list[StageStatus]:
+    """State of every stage, in their order."""
+    return [
+        _guarded("ingest", _ingest, run, config),
+        _guarded("simulate", _simulate, run, config),
+        _guarded("group", _group, run, config),
+        _guarded("train", _train, run, config),
+        _guarded("evaluate", _evaluate, run, config),
+        _file_status("predict", run.predictions / "predictions.csv"),
+        _file_status("report", run.report),
+    ]
+
+
+def holder(run: RunDirectory) -> str | None:
+    """Who is working on the run, if anybody is."""
+    found = read_holder(run.path / LOCK_NAME)
+    return None if found is None else str(found)
+
+
+def _guarded(
+    stage: str, ask: Callable[[RunDirectory, RunConfig], tuple[str, str]], run: RunDirectory, config: RunConfig
+) -> StageStatus:
+    try:
+        return StageStatus(stage, *ask(run, config))
+    except HpcMlsmError as error:
+        return StageStatus(stage, "not run" if isinstance(error, RunError | BundleError) else "unusable", str(error))
+
+
+def _ingest(run: RunDirectory, config: RunConfig) -> tuple[str, str]:
+    if not run.catalogue.exists():
+        return "not run", "no catalogue"
+    with Catalogue(run.catalogue, read_only=True) as catalogue:
+        counts = catalogue.counts()
+    return "done", f"{counts.structures} structures, {counts.rejects} rejects"
+
+
+def _simulate(run: RunDirectory, config: RunConfig) -> tuple[str, str]:
+    if not run.patterns.is_dir():
+        return "not run", "no patterns"
+    wanted = selected_keys(run, config.select)
+    with PatternStore.open(run.patterns, "r") as store:
+        missing = set(store.missing(wanted, config_hash(config.simulate)))
+        rows = store.n_rows
+    aside = {reject.id for reject in quarantined(run)} & missing
+    done = len(wanted) - len(missing)
+    state = "done" if missing == aside else "partly"
+    return state, f"{done} of {len(wanted)} structures, {rows} patterns, {len(aside)} set aside"
+
+
+def _group(run: RunDirectory, config: RunConfig) -> tuple[str, str]:
+    if not (run.groups / "groups.json").exists():
+        return "not run", "no groups"
+    with PatternStore.open(run.patterns, "r") as store:
+        groups = current_groups(run, store, config).groups
+    return "done", f"{len(groups)} groups, the largest of {max(map(len, groups))} structures"
+
+
+def _train(run: RunDirectory, config: RunConfig) -> tuple[str, str]:
+    if not run.model.is_dir():
+        checkpoint = (run.checkpoints / "state.json").exists()
+        return ("partly", "a checkpoint to go on from") if checkpoint else ("not run", "no model")
+    info = bundle_info(read_manifest(run.model))
+    with PatternStore.open(run.patterns, "r") as store:
+        expected = expected_fingerprint(current_groups(run, store, config), config)
+    state = "done" if info.fingerprint == expected else "outdated"
+    return state, f"{info.n_classes} classes, best after {info.metrics['best_round']} rounds"
+
+
+def _evaluate(run: RunDirectory, config: RunConfig) -> tuple[str, str]:
+    evaluation = load_evaluation(run)
+    if evaluation is None:
+        return "not run", "no scores of the present model"
+    scores = evaluation.scores[MODEL]
+    return "done", f"top-1 {scores.top_k[1]:.1%}, top-3 {scores.top_k[3]:.1%} of {scores.n_rows} test patterns"
+
+
+def _file_status(stage: str, path: Path) -> StageStatus:
+    return StageStatus(stage, "done", str(path)) if path.exists() else StageStatus(stage, "not run", f"no {path.name}")

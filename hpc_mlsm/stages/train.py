@@ -1,0 +1,214 @@
+"""Train: gradient-boosted trees and the retrieval baseline, as one bundle."""
+
+import shutil
+import time
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpc_mlsm.catalog.database import Catalogue
+from hpc_mlsm.config.fingerprint import fingerprint
+from hpc_mlsm.config.load import plain
+from hpc_mlsm.config.run_config import RunConfig
+from hpc_mlsm.errors import BundleError, RunError
+from hpc_mlsm.grouping.groups import Group, SavedGroups
+from hpc_mlsm.models.boosted import BoostedModel, Round, predict_margins, settings_fingerprint, train_boosted
+from hpc_mlsm.models.bundle import Bundle, BundleInfo, bundle_info, read_manifest, save_bundle
+from hpc_mlsm.models.calibration import fit_temperature
+from hpc_mlsm.models.classes import ClassEntry, MemberEntry
+from hpc_mlsm.models.projection import boosted_memory
+from hpc_mlsm.models.retrieval import Retrieval, references_per_structure
+from hpc_mlsm.plan.projection import refuse_training_that_cannot_fit
+from hpc_mlsm.runtime.events import stage_events
+from hpc_mlsm.runtime.resources import usable_cores
+from hpc_mlsm.stages.context import RunContext, available_memory, finished
+from hpc_mlsm.stages.group import current_groups
+from hpc_mlsm.stages.rows import LabelledRows
+from hpc_mlsm.stages.run_directory import RunDirectory
+from hpc_mlsm.store.patterns import PatternStore
+from hpc_mlsm.structures.structure import Structure
+
+STAGE = "train"
+
+
+@dataclass(frozen=True)
+class TrainSummary:
+    """What the stage did; ``resumed_from`` is the number of rounds taken over from a checkpoint."""
+
+    classes: int
+    train_rows: int
+    rounds: int
+    best_round: int
+    validation_loss: float
+    temperature: float
+    resumed_from: int
+    reused: bool
+
+
+def expected_fingerprint(groups: SavedGroups, config: RunConfig) -> str:
+    """Names the data and the settings that a model is made from."""
+    boosted = settings_fingerprint(config.train.boosted)
+    return fingerprint(groups.fingerprint, config.split, boosted, config.train.retrieval)
+
+
+def run(context: RunContext) -> TrainSummary:
+    """Train until the validation loss stops falling, unless the bundle on disk is already the one asked for."""
+    config, run = context.config, context.run
+    with PatternStore.open(run.patterns, "r") as store:
+        groups = current_groups(run, store, config)
+        expected = expected_fingerprint(groups, config)
+        existing = _existing(run)
+        if existing is not None and existing.fingerprint == expected:
+            return _summary(existing, reused=True)
+        rows = LabelledRows.of(store, groups.groups, config.split, config.simulate.variants)
+        _refuse_what_cannot_fit(rows, len(groups.groups), len(config.simulate.grid), config)
+        start = time.monotonic()
+        model = _train(context, rows, len(groups.groups), expected)
+        bundle = _bundle(context, store, groups, rows, model, expected, time.monotonic() - start)
+    save_bundle(bundle, run.model)
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    return _summary(bundle.info, reused=False)
+
+
+def _existing(run: RunDirectory) -> BundleInfo | None:
+    try:
+        return bundle_info(read_manifest(run.model))
+    except BundleError:
+        return None
+
+
+def _refuse_what_cannot_fit(rows: LabelledRows, n_classes: int, n_points: int, config: RunConfig) -> None:
+    if n_classes < 2:
+        raise RunError(
+            f"there is {n_classes} class only; raise group.threshold, or ingest structures that differ, then train"
+        )
+    needed = boosted_memory(rows.count("train"), rows.count("validation"), n_points, n_classes, config.train.boosted)
+    refuse_training_that_cannot_fit(needed, available_memory())
+
+
+def _train(context: RunContext, rows: LabelledRows, n_classes: int, expected: str) -> BoostedModel:
+    settings = context.config.train.boosted
+    units = settings.rounds
+    with stage_events(context.on_event, STAGE, n_tasks=units, units="rounds", n_units=units) as listener:
+        last = time.monotonic()
+
+        def on_round(done: Round) -> None:
+            nonlocal last
+            now = time.monotonic()
+            task_id = f"round {done.number}, validation loss {done.validation_loss:.4f}"
+            listener(finished(STAGE, task_id, 1, now - last))
+            last = now
+
+        model = train_boosted(
+            partial(rows.batches, "train"),
+            partial(rows.batches, "validation"),
+            n_classes,
+            settings,
+            context.run.checkpoints,
+            expected,
+            threads=context.config.executor.workers or usable_cores(),
+            on_round=on_round,
+        )
+    if model.resumed_from:
+        context.note(STAGE, f"training went on from the checkpoint after round {model.resumed_from}")
+    return model
+
+
+def _bundle(
+    context: RunContext,
+    store: PatternStore,
+    groups: SavedGroups,
+    rows: LabelledRows,
+    model: BoostedModel,
+    expected: str,
+    seconds: float,
+) -> Bundle:
+    config, n_classes = context.config, len(groups.groups)
+    axis = store.axis()
+    temperature = fit_temperature(*_validation_margins(rows, model, n_classes))
+    train_variants = rows.count("train") // len(rows.labels)
+    per_structure = references_per_structure(
+        len(rows.labels), train_variants, len(axis.values), config.train.retrieval.memory_mb
+    )
+    with Catalogue(context.run.catalogue, read_only=True) as catalogue:
+        structures = tuple(catalogue.structures(store.ids()))
+        catalogue_fingerprint = catalogue.fingerprint()
+    info = BundleInfo(
+        kind="boosted",
+        axis_name=axis.name,
+        axis_unit=axis.unit,
+        axis_values=tuple(axis.values.tolist()),
+        n_classes=n_classes,
+        temperature=temperature,
+        fingerprint=expected,
+        catalogue_fingerprint=catalogue_fingerprint,
+        settings={"simulate": plain(config.simulate), "group": plain(config.group), "train": plain(config.train)},
+        metrics={
+            "validation_losses": list(model.history),
+            "best_round": model.best_round,
+            "resumed_from": model.resumed_from,
+            "rows": {part: rows.count(part) for part in ("train", "validation", "test")},
+            "references_per_structure": per_structure,
+            "seconds": seconds,
+        },
+    )
+    return Bundle(
+        info=info,
+        classes=class_entries(groups.groups, structures),
+        structures=structures,
+        retrieval=Retrieval.of(*rows.references(per_structure), n_classes),
+        model=bytes(model.booster.save_raw("ubj")),
+    )
+
+
+def _validation_margins(
+    rows: LabelledRows, model: BoostedModel, n_classes: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Scores and labels on which the temperature is fitted; a bounded number of rows is enough for one number."""
+    most = max(2000, int(4e8 / (4 * n_classes)))
+    margins: list[NDArray[np.float32]] = []
+    labels: list[NDArray[np.int64]] = []
+    for patterns, own in rows.batches("validation"):
+        margins.append(predict_margins(model.booster, patterns, n_classes))
+        labels.append(own)
+        if sum(map(len, labels)) >= most:
+            break
+    return np.concatenate(margins), np.concatenate(labels)
+
+
+def class_entries(groups: tuple[Group, ...], structures: tuple[Structure, ...]) -> tuple[ClassEntry, ...]:
+    """The class table: one entry a group, in the order of the labels."""
+    members = {structure.id: _member(structure) for structure in structures}
+    return tuple(
+        ClassEntry(group.id, tuple(members[key] for key in group.members), group.representative)
+        for group in sorted(groups, key=lambda group: group.label)
+    )
+
+
+def _member(structure: Structure) -> MemberEntry:
+    return MemberEntry(
+        id=structure.id,
+        formula=structure.formula,
+        space_group=structure.space_group,
+        space_group_symbol=structure.space_group_symbol,
+        cod_id=structure.cod_id,
+        elements=structure.elements,
+        name=structure.name,
+    )
+
+
+def _summary(info: BundleInfo, *, reused: bool) -> TrainSummary:
+    losses = info.metrics["validation_losses"]
+    best = info.metrics["best_round"]
+    return TrainSummary(
+        classes=info.n_classes,
+        train_rows=info.metrics["rows"]["train"],
+        rounds=len(losses),
+        best_round=best,
+        validation_loss=losses[best - 1],
+        temperature=info.temperature,
+        resumed_from=info.metrics["resumed_from"],
+        reused=reused,
+    )
