@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpc_mlsm.catalog.database import Catalogue
 from hpc_mlsm.catalog.cif_folder import CifFile, scan_folder
+from hpc_mlsm.catalog.database import Catalogue
 from hpc_mlsm.catalog.rows import FileRecord, FileResult, StoredStructure, content_fingerprint, outcome_of, stored
 from hpc_mlsm.errors import StructureError
 from hpc_mlsm.structures.cif import parse_cif

@@ -2,9 +2,12 @@
 
 import dataclasses
 import difflib
+import math
+import reprlib
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,20 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from hpc_mlsm.config.run_config import RunConfig
+from hpc_mlsm.config.yaml_text import parse_value, read_yaml
 from hpc_mlsm.errors import ConfigError
 
-_ADAPTER = TypeAdapter(RunConfig)
+_EXPECTED = {
+    "bool": "true or false",
+    "float": "a number",
+    "frozen_set": "a list, such as [first, second]",
+    "int": "a whole number",
+    "path": "the path of a file or folder",
+    "string_type": "text; put it in quotes",
+    "tuple": "a list, such as [first, second]",
+    "missing": "more values",
+}
+"""What was expected, by the beginning of pydantic's error types; its own words are those of Python."""
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -25,48 +39,38 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     ConfigError
         If the file cannot be read, a key is unknown, or a value has the wrong type or range.
     """
-    return parse_config(_read_yaml(path), overrides, str(path))
+    return parse_config(read_yaml(path), overrides, str(path))
 
 
 def parse_config(raw: dict[str, Any], overrides: Sequence[str] = (), where: str = "configuration") -> RunConfig:
-    """Validate raw values; ``where`` names them in messages."""
+    """Validate raw values; ``where`` names them in messages.
+
+    Raises
+    ------
+    ConfigError
+        Names every key that is unknown or has a value of the wrong type or range.
+    """
     merged = raw
     for override in overrides:
         merged = _overridden(merged, override)
-    _refuse_unknown_keys(merged, RunConfig, where, "")
-    try:
-        return _ADAPTER.validate_python(merged)
-    except ValidationError as error:
-        raise ConfigError(f"{where}: " + "; ".join(_describe(item) for item in error.errors())) from error
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
+    problems: list[str] = []
+    config = _section(merged, RunConfig, "", problems)
+    if problems:
+        raise ConfigError(f"{where}: " + "; ".join(problems))
+    return typing.cast(RunConfig, config)
 
 
 def plain(value: Any) -> Any:
     """Settings as what YAML and JSON hold: dictionaries, lists (sets sorted), strings and numbers."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, set | frozenset):
         return sorted(value)
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"there is no configuration file {path}; see configs/run for examples") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
-    if raw is None:
-        return {}
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path} holds {type(raw).__name__}, expected keys and values such as `simulate:`")
-    return raw
 
 
 def _overridden(raw: dict[str, Any], override: str) -> dict[str, Any]:
@@ -76,8 +80,8 @@ def _overridden(raw: dict[str, Any], override: str) -> dict[str, Any]:
     if not separator or not all(keys):
         raise ConfigError(f"--set {override}: expected key=value, such as simulate.variants=50")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = parse_value(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"--set {override}: the value is not valid YAML") from error
     result = dict(raw)
     level = result
@@ -91,23 +95,71 @@ def _overridden(raw: dict[str, Any], override: str) -> dict[str, Any]:
     return result
 
 
-def _refuse_unknown_keys(raw: Any, settings: Any, where: str, prefix: str) -> None:
+def _section(raw: Any, settings: Any, path: str, problems: list[str]) -> Any:
+    """One settings dataclass from raw values, its sections first; what is wrong goes into ``problems``."""
+    hints = typing.get_type_hints(settings)
+    if raw is None:  # a heading in a YAML file with nothing below it
+        raw = {}
     if not isinstance(raw, dict):
-        return
-    known = typing.get_type_hints(settings)
+        problems.append(f"{path}: found {_shown(raw)}; expected a section with the keys {', '.join(hints)}")
+        return None
+    before = len(problems)
+    values = {}
     for key, value in raw.items():
-        if key not in known:
-            close = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known keys are {', '.join(known)}"
-            raise ConfigError(f"{where}: unknown key {prefix}{key}; {hint}")
-        nested = _dataclass_of(known[key])
-        if nested is not None:
-            if not isinstance(value, dict):
-                raise ConfigError(
-                    f"{where}: {prefix}{key}: found {value!r} ({type(value).__name__}), expected a section with the "
-                    f"keys {', '.join(typing.get_type_hints(nested))}"
-                )
-            _refuse_unknown_keys(value, nested, where, f"{prefix}{key}.")
+        own = f"{path}.{key}" if path else str(key)
+        if key not in hints:
+            problems.append(_unknown(own, str(key), list(hints)))
+        elif (nested := _dataclass_of(hints[key])) is not None:
+            values[key] = _section(value, nested, own, problems)
+        else:
+            problems += _wrong_numbers(value, hints[key], own)
+            values[key] = value
+    return None if len(problems) > before else _validated(values, settings, path, problems)
+
+
+def _validated(values: dict[str, Any], settings: Any, path: str, problems: list[str]) -> Any:
+    try:
+        return _adapter(settings).validate_python(values)
+    except ValidationError as error:
+        problems += [_describe(item, path) for item in error.errors()]
+    except ConfigError as error:
+        # From a check of several values together, which does not know where in the configuration they stand.
+        known = not path or str(error).startswith(path)
+        problems.append(str(error) if known else f"{path}: {error}")
+    return None
+
+
+@lru_cache
+def _adapter(settings: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(settings)
+
+
+def _unknown(path: str, key: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"known keys are {', '.join(known)}"
+    return f"unknown key {path}; {hint}"
+
+
+def _wrong_numbers(value: Any, hint: Any, path: str) -> Iterator[str]:
+    """Values that Python takes for numbers and people do not: true, false, infinity and NaN."""
+    if isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            yield from _wrong_numbers(item, hint, path)
+    elif isinstance(value, bool) and bool not in _leaves(hint):
+        yield f"{path}: found {_shown(value)}; expected {_words(hint)}"
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{path}: found {_shown(value)}; expected a finite number"
+
+
+def _leaves(hint: Any) -> set[Any]:
+    """The types that a type hint is made of."""
+    inner = typing.get_args(hint)
+    return set().union(*map(_leaves, inner)) if inner else {hint}
+
+
+def _words(hint: Any) -> str:
+    leaves = _leaves(hint)
+    return "a whole number" if int in leaves else "a number" if float in leaves else "text"
 
 
 def _dataclass_of(hint: Any) -> Any:
@@ -116,8 +168,14 @@ def _dataclass_of(hint: Any) -> Any:
     return hint if dataclasses.is_dataclass(hint) else None
 
 
-def _describe(item: Any) -> str:
+def _describe(item: Any, path: str) -> str:
     """One validation failure: the key, what was found, what was expected."""
-    key = ".".join(str(part) for part in item["loc"])
-    found = item["input"]
-    return f"{key}: found {found!r} ({type(found).__name__}); {item['msg'][0].lower()}{item['msg'][1:]}"
+    names = [part for part in (path, *item["loc"]) if isinstance(part, str) and part]
+    words = (words for kind, words in _EXPECTED.items() if item["type"].startswith(kind))
+    expected = next(words, item["msg"].removeprefix("Input should be "))
+    return f"{'.'.join(names)}: found {_shown(item['input'])}; expected {expected[0].lower()}{expected[1:]}"
+
+
+def _shown(value: Any) -> str:
+    shown = {True: "true", False: "false"}[value] if isinstance(value, bool) else reprlib.repr(value)
+    return f"{shown} ({type(value).__name__})"

@@ -25,7 +25,7 @@ class SourceSettings:
 
     def __post_init__(self) -> None:
         if not self.starter and self.cif_folder is None:
-            raise ConfigError("source: set cif_folder to a folder of CIFs, or starter to true")
+            raise ConfigError("there are no structures; set cif_folder to a folder of CIFs, or starter to true")
 
 
 @dataclass(frozen=True)
@@ -80,3 +80,9 @@ class RunConfig:
     predict: PredictSettings = field(default_factory=PredictSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
     executor: ExecutorSettings = field(default_factory=ExecutorSettings)
+
+    def __post_init__(self) -> None:
+        if "/" in self.name or self.name.startswith("."):
+            raise ConfigError(
+                f"name: found {self.name!r}; the run's folder is called so, which forbids / anywhere and . in front"
+            )

@@ -81,7 +81,7 @@ class ModelScore:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Mean confidence, accuracy and rows of each bin of confidence, each (bins,), and the expected calibration error."""
+    """Mean confidence, accuracy and rows of each bin of confidence, each (bins,); the expected calibration error."""
 
     confidence: NDArray[np.float64]
     accuracy: NDArray[np.float64]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hpc_mlsm.report.content import ModelScore, ReportContent
 from hpc_mlsm.report.quantities import count, fixed, percent, plural
-from hpc_mlsm.report.verdicts import WORDS, Code, reasons_of
+from hpc_mlsm.report.verdicts import LOW_PROBABILITY, Code, reasons_of
 
 TEMPERATURES = (0.5, 2.0)
 LARGEST_ECE = 0.05
@@ -16,6 +16,15 @@ CHAINED_BY = 0.1
 REJECTED_SHARE = 0.1
 FEW_ROWS = 100
 NAMED = 4
+_OF_PATTERNS: dict[Code, str] = {
+    "not_expected": "the first candidate is not what the sample is known to be",
+    "low_confidence": f"confidence is low, no candidate reaching a probability of {percent(LOW_PROBABILITY)}",
+    "poor_fit": "no candidate describes the curve",
+    "better_fit": "another candidate fits better than the first",
+    "baseline_differs": "the nearest neighbour prefers another candidate",
+    "filtered": "the filter took most of the probability away",
+}
+"""What a reason means for several patterns; reasons that are left out here are told with the pattern only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +52,10 @@ def _patterns(content: ReportContent) -> Iterator[str]:
     for pattern in content.patterns:
         for reason in reasons_of(pattern):
             of.setdefault(reason.code, []).append(pattern.name)
-    total = len(content.patterns)
-    for code, word in WORDS.items():
+    total = plural(len(content.patterns), "pattern")
+    for code, meaning in _OF_PATTERNS.items():
         if names := of.get(code):
-            yield f"{word.capitalize()} for {len(names)} of {plural(total, 'pattern')}: {_listed(names)}."
+            yield f"For {count(len(names))} of {total} {meaning}: {_listed(names)}."
     if content.rejected_patterns:
         refused = plural(len(content.rejected_patterns), "pattern")
         yield f"{refused} could not be used: {_listed([reject.name for reject in content.rejected_patterns])}."
@@ -129,4 +138,4 @@ def _catalogue(content: ReportContent) -> Iterator[str]:
 def _stages(content: ReportContent) -> Iterator[str]:
     for stage in content.stages:
         if stage.failed:
-            yield f"In stage {stage.name} {plural(stage.failed, 'task')} failed; what they were to make is missing here."
+            yield f"In stage {stage.name} {plural(stage.failed, 'task')} failed; what they make is missing here."

@@ -17,12 +17,13 @@ from hpc_mlsm.report.content import (
 )
 from hpc_mlsm.report.notation import formula_figure, plain_figure, space_group_figure
 from hpc_mlsm.report.quantities import count, percent
-from hpc_mlsm.report.style import BLUE, GRID, MUTED, ORANGE, SERIES, VERMILION, new_axes, thinned
+from hpc_mlsm.report.style import BLUE, GRID, MUTED, ORANGE, PAPER, SERIES, VERMILION, new_axes, thinned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_BEHIND_TEXT = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.6}
 CRYSTAL_SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
 
 
@@ -61,8 +62,9 @@ def draw_group_sizes(axes: "Axes", groups: GroupSummary) -> None:
         axes.set_xlim(0.3, sizes.max() + 0.7)
         _whole_ticks(axes, "x")
     else:
-        edges = np.unique(np.round(np.geomspace(1, sizes.max() + 1, 24)))
-        numbers = axes.hist(sizes, bins=edges - 0.5, color=BLUE, rwidth=0.85)[0]  # type: ignore[assignment]
+        edges = np.unique(np.round(np.geomspace(1, 1.001 * sizes.max() + 1, 24)))
+        numbers = np.histogram(sizes, edges)[0]
+        axes.bar(edges[:-1] - 0.5, numbers, width=0.9 * np.diff(edges), align="edge", color=BLUE)
         axes.set_xscale("log")
         _plain_log(axes, "x")
     if numbers.max() > 30:
@@ -98,14 +100,14 @@ def draw_accuracy(axes: "Axes", scores: tuple[ModelScore, ...], label_size: floa
                 text = percent(value / 100).removesuffix("%").strip()
                 axes.annotate(
                     text, (at, value), (0, 2), textcoords="offset points", ha="center", fontsize=label_size,
-                    rotation=90 if len(scores) > 4 else 0, va="bottom",
+                    rotation=90 if len(scores) > 4 else 0, va="bottom", bbox=_BEHIND_TEXT,
                 )  # fmt: skip
     axes.set_xticks(range(len(ks)), [str(k) for k in ks])
     axes.tick_params(axis="x", length=0)
     axes.set_ylim(0, 109 if len(scores) <= 4 else 120)
     axes.set_yticks(range(0, 101, 20))
     axes.grid(axis="y")
-    axes.set_xlabel("k: the right class is among the first k answers")
+    axes.set_xlabel("$k$ (answers considered)")
     axes.set_ylabel("Accuracy (%)")
     axes.legend(
         loc="lower left", bbox_to_anchor=(0, 1), ncols=min(3, len(scores)), handlelength=1, handleheight=0.9,
@@ -142,7 +144,7 @@ def training_figure(training: TrainingSummary) -> "Figure":
 
 def reliability_figure(calibration: Calibration) -> "Figure":
     """Accuracy against stated confidence, with the number of rows that each point rests on."""
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.4, 3.5))
     axes, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
@@ -211,7 +213,7 @@ def _mistaken(spot: WeakSpot) -> str:
 
 
 def _whole_ticks(axes: "Axes", which: str) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator  # noqa: PLC0415
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_locator(MaxNLocator(nbins=6, integer=True))
@@ -220,7 +222,7 @@ def _whole_ticks(axes: "Axes", which: str) -> None:
 
 def _plain_log(axes: "Axes", which: str, most: int = 6) -> None:
     """Ticks at decades, and at 2 and 5 where there are few of those, written as numbers."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator  # noqa: PLC0415
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     axis = axes.xaxis if which == "x" else axes.yaxis
     low, high = axis.get_view_interval()

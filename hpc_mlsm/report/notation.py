@@ -111,7 +111,7 @@ def _tokens(text: str) -> tuple[tuple[str, ...], str] | None:
 
 def _places_of_compact(symbol: str) -> list[str]:
     """The places of a symbol written without spaces ("P4212"), from the table of space groups."""
-    import gemmi  # noqa: PLC0415
+    import gemmi
 
     known = gemmi.find_spacegroup_by_name(symbol)
     return str(known.hm).split() if known is not None else [symbol[:1], *([symbol[1:]] if symbol[1:] else [])]
@@ -119,7 +119,7 @@ def _places_of_compact(symbol: str) -> list[str]:
 
 def _place(place: str) -> list[str]:
     """Pieces of one place, such as "63/m" → ["6_3", "/m"]; empty if it is not understood."""
-    match = re.fullmatch(r"(-?)([1-6])([1-5]?)(/[a-en-m])?|([a-en]|m)", place)
+    match = re.fullmatch(r"(-?)([1-6])([1-5]?)(/[abcdemn])?|([abcdemn])", place)
     return [] if match is None else [piece for piece in _split(match) if piece]
 
 
@@ -144,11 +144,19 @@ def _token_figure(piece: str) -> str:
 
 
 def structure_html(text: str) -> Markup:
-    """"Formula (space group)" as class tables write it, both parts set as in print."""
+    """ "Formula (space group)" as class tables write it, both parts set as in print."""
     match = _WITH_GROUP.fullmatch(text)
     if match is None:
         return formula_html(text)
     return Markup("{} {}").format(formula_html(match["formula"]), space_group_html(match["symbol"]))
+
+
+def structure_figure(text: str) -> str:
+    """ "Formula (space group)" for a label of a figure."""
+    match = _WITH_GROUP.fullmatch(text)
+    if match is None:
+        return formula_figure(text)
+    return f"{formula_figure(match['formula'])} {space_group_figure(match['symbol'])}"
 
 
 def parameter_html(name: str) -> Markup:

@@ -45,6 +45,8 @@ def draw_pattern(axes: "Axes", pattern: PatternResult, layers: int = 1) -> None:
         line.set_gid(f"layer-{place}-difference")
     axes.set_xlim(r.min(), r.max())
     axes.margins(y=0.04)
+    if fits:
+        _hide_ticks_below(axes, baseline)
     axes.set_xlabel("$r$ (Å)")
     axes.set_ylabel("$G(r)$ (Å$^{-2}$)")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.1, handlelength=1.6)
@@ -55,6 +57,11 @@ def _draw_measured(axes: "Axes", r: NDArray[np.float64], measured: NDArray[np.fl
         axes.plot(r, measured, "o", color=BLUE, markerfacecolor="none", markersize=3, mew=0.7, label="measured")
     else:
         axes.plot(*thinned(r, measured), color=BLUE, linewidth=1.6, alpha=0.75, label="measured")
+
+
+def _hide_ticks_below(axes: "Axes", level: float) -> None:
+    """No numbers beside the difference, whose zero is not that of the axis."""
+    axes.set_yticks([tick for tick in axes.get_yticks() if level <= tick <= axes.get_ylim()[1]])
 
 
 def _baseline(measured: NDArray[np.float64], fits: list[NDArray[np.float64]]) -> float:

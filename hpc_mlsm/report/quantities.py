@@ -55,12 +55,13 @@ def fixed(value: float, decimals: int = 3) -> str:
     return f"{value:.{decimals}f}".replace("-", MINUS) if math.isfinite(value) else NOT_KNOWN
 
 
-def significant(value: float) -> str:
-    """A number with five significant digits where it is 1 or more, else three, such as 3.5238 or 0.00512."""
+def rounded(value: float) -> str:
+    """A number with three significant digits, such as 0.00512, 672 or 1.2 × 10⁻⁷."""
     if not math.isfinite(value):
         return NOT_KNOWN
-    text = f"{value:.5g}" if abs(value) >= 1 else f"{value:.3g}"
-    mantissa, _, exponent = text.partition("e")
+    if 1000 <= abs(value) < 1e6:
+        return count(value)
+    mantissa, _, exponent = f"{value:.3g}".partition("e")
     mantissa = mantissa.replace("-", MINUS)
     return f"{mantissa}{THIN}×{THIN}10{str(int(exponent)).translate(_SUPERSCRIPTS)}" if exponent else mantissa
 
@@ -70,11 +71,10 @@ def unit(text: str) -> str:
     return _UNITS.get(text.strip().lower(), text)
 
 
-def quantity(value: float, unit_text: str) -> str:
-    """A number with its unit, such as "3.5238 Å" or "90°"."""
+def with_unit(number: str, unit_text: str) -> str:
+    """A number that is already text, with its unit: "3.5238 Å" or "90°"."""
     symbol = unit(unit_text)
-    space = "" if symbol in ("", "°") else THIN
-    return f"{significant(value)}{space}{symbol}"
+    return f"{number}{'' if symbol in ('', '°') else THIN}{symbol}"
 
 
 def duration(seconds: float) -> str:

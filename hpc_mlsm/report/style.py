@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+PAPER = "#fefefe"
 INK = "#1b1b1f"
 MUTED = "#6a6a72"
 GRID = "#dcdce2"
@@ -31,6 +32,7 @@ SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY)
 """Colours of models that stand beside each other, the model in question first."""
 
 _VARIABLES = {
+    PAPER: "paper",
     INK: "ink",
     MUTED: "muted",
     GRID: "grid",
@@ -79,25 +81,26 @@ MAX_POINTS = 1500
 @contextmanager
 def drawing(**changes: Any) -> Iterator[None]:
     """Settings of matplotlib for figures drawn inside, whatever the user's own are; they are put back after."""
-    import matplotlib  # noqa: PLC0415
+    import matplotlib
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE | changes)
+        parameters: Any = matplotlib.rcParams  # typed by key in some releases
+        parameters.update(_STYLE | changes)
         yield
 
 
 def new_axes(width: float, height: float) -> "tuple[Figure, Axes]":
     """A figure of so many inches with one pair of axes."""
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height))
     return figure, figure.add_subplot()
 
 
 def thinned(
-    x: NDArray[np.floating], y: NDArray[np.floating], limit: int = MAX_POINTS
-) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    x: NDArray[Any], y: NDArray[np.floating], limit: int = MAX_POINTS
+) -> tuple[NDArray[Any], NDArray[np.floating]]:
     """A curve with at most about ``limit`` points that looks the same: each bin keeps its highest and lowest point."""
     if len(x) <= limit:
         return x, y

@@ -1,12 +1,13 @@
 """The paragraph at the top of a report: its key figures in plain words."""
 
 import statistics
+from collections import Counter
 
 from markupsafe import Markup
 
 from hpc_mlsm.report.content import ModelScore, ReportContent
 from hpc_mlsm.report.quantities import count, fixed, percent, plural
-from hpc_mlsm.report.verdicts import expected_rank, verdict_of
+from hpc_mlsm.report.verdicts import Level, expected_rank, verdict_of
 
 
 def summary_of(content: ReportContent) -> Markup:
@@ -34,7 +35,9 @@ def _catalogue(content: ReportContent) -> list[Markup]:
         )
     if groups is not None:
         found.append(
-            Markup("They form {}, the largest of {} structures: patterns that correlate by {} or more share one.").format(
+            Markup(
+                "They form {}, the largest of {} structures. Those whose patterns correlate by {} or more share a class."
+            ).format(
                 _bold(plural(len(groups.sizes), "class", "classes")),
                 count(max(groups.sizes, default=0)),
                 fixed(groups.threshold, 2),
@@ -68,13 +71,14 @@ def _patterns(content: ReportContent) -> list[Markup]:
     if not patterns:
         return []
     verdicts = [verdict_of(pattern) for pattern in patterns]
-    clear = sum(verdict.level == "good" for verdict in verdicts)
-    doubtful = sum(verdict.level == "doubt" for verdict in verdicts)
-    found = [
-        Markup("Of {}, {} have one clear candidate and {} deserve doubt.").format(
-            _bold(plural(len(patterns), "measured pattern")), count(clear), count(doubtful)
-        )
-    ]
+    levels = Counter(verdict.level for verdict in verdicts)
+    words: dict[Level, str] = {
+        "good": "with one clear candidate",
+        "fair": "with a likely one",
+        "doubt": "to be doubted",
+    }
+    parts = [f"{count(levels[level])} {word}" for level, word in words.items() if levels[level]]
+    found = [Markup("{}: {}.").format(_bold(plural(len(patterns), "measured pattern")), ", ".join(parts))]
     fits = [fit.r_w for pattern in patterns if (fit := pattern.fit_of(1)) is not None]
     if fits:
         found.append(
@@ -85,7 +89,7 @@ def _patterns(content: ReportContent) -> list[Markup]:
     known = [expected_rank(pattern) for pattern in patterns if pattern.expected]
     if known:
         found.append(
-            Markup("Of {} whose sample is known, {} have it in first place and {} among the candidates.").format(
+            Markup("The sample is known for {}: it is named first for {} and among the candidates for {}.").format(
                 count(len(known)), count(known.count(1)), count(sum(rank is not None for rank in known))
             )
         )

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from markupsafe import Markup
+
 from hpc_mlsm.archive.candidates import Candidate
 from hpc_mlsm.report.content import PatternResult
-from hpc_mlsm.report.notation import composition_of
+from hpc_mlsm.report.notation import composition_of, formula_html
 from hpc_mlsm.report.quantities import fixed, percent
 
 LOW_PROBABILITY = 0.3
@@ -16,19 +18,26 @@ POOR_R_W = 0.5
 BETTER_R_W = 0.85
 """A lower-ranked candidate whose R_w is below this fraction of the first one's fits clearly better."""
 
+EQUAL_R_W = 1.05
+"""A lower-ranked candidate whose R_w is below this multiple of the first one's fits as well."""
+
 BETTER_CORRELATION = 0.05
 REMOVED_PROBABILITY = 0.5
 
-Code = Literal["not_expected", "low_confidence", "poor_fit", "better_fit", "baseline_differs", "filtered"]
+R_W = Markup("<i>R</i><sub>w</sub>")
+Code = Literal["not_expected", "low_confidence", "poor_fit", "better_fit", "baseline_differs", "filtered", "equal_fit"]
 Level = Literal["good", "fair", "doubt"]
 WORDS: dict[Code, str] = {
-    "not_expected": "not what was expected",
-    "low_confidence": "low confidence: several candidates",
+    "not_expected": "not as expected",
+    "low_confidence": "low confidence",
     "poor_fit": "poor fit",
-    "better_fit": "another candidate fits better",
-    "baseline_differs": "nearest neighbour disagrees",
+    "better_fit": "another fits better",
+    "baseline_differs": "neighbour disagrees",
     "filtered": "filter removed the likeliest",
+    "equal_fit": "others fit as well",
 }
+CAUTIONS: frozenset[Code] = frozenset({"equal_fit"})
+"""Reasons that speak against certainty, and not against the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,7 @@ class Reason:
     """One reason to doubt an answer: a stable code and a sentence."""
 
     code: Code
-    text: str
+    text: Markup
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +61,8 @@ def verdict_of(pattern: PatternResult) -> Verdict:
     """Judge the candidates of a pattern by probability, fit, nearest neighbour, filter and what is known of it."""
     reasons = reasons_of(pattern)
     if reasons:
-        return Verdict(WORDS[reasons[0].code], "doubt", reasons)
+        level: Level = "fair" if reasons[0].code in CAUTIONS else "doubt"
+        return Verdict(WORDS[reasons[0].code], level, reasons)
     if not pattern.ranking.candidates:
         return Verdict("no candidate", "doubt")
     if pattern.ranking.candidates[0].probability >= CLEAR_PROBABILITY:
@@ -71,6 +81,7 @@ def reasons_of(pattern: PatternResult) -> tuple[Reason, ...]:
         _better_fit(pattern),
         _baseline(pattern),
         _filter(pattern),
+        _equal_fit(pattern),
     )
     return tuple(reason for reason in found if reason is not None)
 
@@ -102,28 +113,27 @@ def _expectation(pattern: PatternResult) -> Reason | None:
         return None
     n = len(pattern.ranking.candidates)
     place = f"is in place {rank}" if rank else f"is not among the {n} candidates"
-    return Reason("not_expected", f"The sample is said to be {pattern.expected}, which {place}.")
+    text = Markup("The sample is said to be {}, which {}.").format(formula_html(pattern.expected), place)
+    return Reason("not_expected", text)
 
 
 def _confidence(pattern: PatternResult) -> Reason | None:
     best = pattern.ranking.candidates[0].probability
     if best >= LOW_PROBABILITY:
         return None
-    return Reason(
-        "low_confidence",
-        f"The best probability is only {percent(best)}: several candidates, or none that the model knows.",
-    )
+    text = "The best probability is only {}: there are several candidates, or none that the model knows."
+    return Reason("low_confidence", Markup(text).format(percent(best)))
 
 
 def _fit(pattern: PatternResult) -> Reason | None:
     fits = [fit.r_w for _, fit in pattern.ranked_fits]
     if not fits or min(fits) <= POOR_R_W:
         return None
-    return Reason(
-        "poor_fit",
-        f"No candidate that was fitted describes the curve (smallest R_w {fixed(min(fits), 2)}): the structure may "
-        "not be in the catalogue, or the sample is not one phase.",
+    text = (
+        "No candidate that was fitted describes the curve (smallest {} {}): the structure may not be in the "
+        "catalogue, or the sample is not one phase."
     )
+    return Reason("poor_fit", Markup(text).format(R_W, fixed(min(fits))))
 
 
 def _better_fit(pattern: PatternResult) -> Reason | None:
@@ -133,10 +143,8 @@ def _better_fit(pattern: PatternResult) -> Reason | None:
     rank, best = min(pattern.ranked_fits, key=lambda ranked: ranked[1].r_w)
     if best.r_w >= BETTER_R_W * first.r_w:
         return None
-    return Reason(
-        "better_fit",
-        f"Candidate {rank} fits better than candidate 1: R_w {fixed(best.r_w)} against {fixed(first.r_w)}.",
-    )
+    text = "Candidate {} fits better than candidate 1: {} {} against {}."
+    return Reason("better_fit", Markup(text).format(rank, R_W, fixed(best.r_w), fixed(first.r_w)))
 
 
 def _baseline(pattern: PatternResult) -> Reason | None:
@@ -144,18 +152,30 @@ def _baseline(pattern: PatternResult) -> Reason | None:
     nearest = max(candidates, key=lambda c: c.correlation if c.correlation == c.correlation else -2.0)
     if not nearest.correlation > candidates[0].correlation + BETTER_CORRELATION:
         return None
-    return Reason(
-        "baseline_differs",
-        f"The nearest neighbour prefers candidate {nearest.rank}: correlation {fixed(nearest.correlation)} against "
-        f"{fixed(candidates[0].correlation)}.",
-    )
+    text = "The nearest neighbour prefers candidate {}: correlation {} against {}."
+    numbers = fixed(nearest.correlation), fixed(candidates[0].correlation)
+    return Reason("baseline_differs", Markup(text).format(nearest.rank, *numbers))
 
 
 def _filter(pattern: PatternResult) -> Reason | None:
     removed = pattern.ranking.removed_probability
     if removed <= REMOVED_PROBABILITY:
         return None
-    return Reason(
-        "filtered",
-        f"The filter took {percent(removed)} of the probability away: the model sees the pattern elsewhere.",
-    )
+    text = "The filter took {} of the probability away: the model sees the pattern elsewhere."
+    return Reason("filtered", Markup(text).format(percent(removed)))
+
+
+def _equal_fit(pattern: PatternResult) -> Reason | None:
+    first = pattern.fit_of(1)
+    if first is None or first.r_w > POOR_R_W:
+        return None
+    equal = [
+        (rank, fit)
+        for rank, fit in pattern.ranked_fits
+        if rank != 1 and BETTER_R_W * first.r_w <= fit.r_w <= EQUAL_R_W * first.r_w
+    ]
+    if not equal:
+        return None
+    others = Markup(" and ").join(Markup("{} ({})").format(rank, fixed(fit.r_w)) for rank, fit in equal)
+    text = "The curve alone does not tell candidate 1 ({} {}) from {}; knowing the composition may."
+    return Reason("equal_fit", Markup(text).format(R_W, fixed(first.r_w), others))

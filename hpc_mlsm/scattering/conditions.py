@@ -4,12 +4,21 @@ from dataclasses import dataclass, fields, replace
 from typing import Annotated, Self
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from hpc_mlsm.errors import ConfigError
 
-MAX_GRID_POINTS = 100_000
+MAX_R = 200.0
+"""Largest r_max, Å; neighbours, and with them memory, grow with its cube."""
+
+MAX_Q = 100.0
+"""Largest q_max, Å⁻¹; no instrument reaches further."""
+
+MIN_U_ISO = 1e-5
+"""Smallest displacement parameter, Å²; zero-point motion alone is a hundred times more."""
+
+MAX_GRID_POINTS = 20_001
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,17 +26,19 @@ class PdfGrid:
     """Equidistant r grid, Å: r_min, r_min + r_step, … up to r_max, both ends included."""
 
     r_min: Annotated[float, Ge(0)] = 0.0
-    r_max: Annotated[float, Gt(0)] = 30.0
+    r_max: Annotated[float, Gt(0), Le(MAX_R)] = 30.0
     r_step: Annotated[float, Gt(0)] = 0.1
 
     def __post_init__(self) -> None:
+        found = f"r_min = {self.r_min}, r_max = {self.r_max}, r_step = {self.r_step} Å"
+        if not np.isfinite([self.r_min, self.r_max, self.r_step]).all() or self.r_min < 0 or self.r_step <= 0:
+            raise ConfigError(f"{found}: all must be finite, r_min not negative, r_step above zero")
         if self.r_max <= self.r_min:
             raise ConfigError(f"r_max = {self.r_max} Å must be larger than r_min = {self.r_min} Å")
-        if (self.r_max - self.r_min) / self.r_step > MAX_GRID_POINTS:
-            raise ConfigError(
-                f"r_step = {self.r_step} Å gives more than {MAX_GRID_POINTS} points between {self.r_min} and "
-                f"{self.r_max} Å; take a larger step"
-            )
+        if self.r_max > MAX_R:
+            raise ConfigError(f"r_max = {self.r_max} Å is more than the {MAX_R:g} Å that can be computed")
+        if (self.r_max - self.r_min) / self.r_step > MAX_GRID_POINTS - 1 + 1e-6:
+            raise ConfigError(f"{found} gives more than {MAX_GRID_POINTS} points; take a larger step")
 
     @property
     def r(self) -> NDArray[np.float64]:
@@ -56,10 +67,22 @@ class PdfConditions:
     diameter: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        if np.any(self.u_iso <= 0):
-            raise ConfigError(f"u_iso must be positive, the smallest is {self.u_iso.min()} Å²")
+        shapes = {field.name: np.shape(getattr(self, field.name)) for field in fields(self)}
+        if len(set(shapes.values())) > 1 or len(shapes["u_iso"]) != 1:
+            raise ConfigError(f"conditions must be arrays of one length, found shapes {shapes}")
+        if not len(self):
+            raise ConfigError("conditions of no variants: at least one is needed")
+        for name in shapes:
+            values = getattr(self, name)
+            # A NaN makes both comparisons false.
+            if not (values.min() >= 0 and values.max() < np.inf):
+                raise ConfigError(f"{name} must be finite and not negative, found {values.min()} to {values.max()}")
+        if self.u_iso.min() < MIN_U_ISO:
+            raise ConfigError(f"u_iso must be at least {MIN_U_ISO:g} Å², the smallest is {self.u_iso.min()} Å²")
         if np.any(self.q_max <= self.q_min):
             raise ConfigError("q_max must be larger than q_min in every variant")
+        if self.q_max.max() > MAX_Q:
+            raise ConfigError(f"q_max must be at most {MAX_Q:g} Å⁻¹, found {self.q_max.max()} Å⁻¹")
 
     @classmethod
     def uniform(
@@ -82,6 +105,11 @@ class PdfConditions:
     def take(self, rows: NDArray[np.int64] | slice) -> Self:
         """Some of the variants."""
         return replace(self, **{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def followed_by(self, other: Self) -> Self:
+        """These variants and then others."""
+        joined = {f.name: np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)}
+        return replace(self, **joined)
 
     def __len__(self) -> int:
         return len(self.u_iso)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hpc_mlsm.scattering.conditions import PdfConditions, PdfGrid
 from hpc_mlsm.scattering.pairs import pair_lists
-from hpc_mlsm.scattering.pdf import reach, simulate_pdf
+from hpc_mlsm.scattering.pdf import least_stretch, reach, simulate_pdf
 from hpc_mlsm.scattering.settings import EngineName, PdfSettings
 from hpc_mlsm.scattering.variants import Variants, base_variant, sample_variants
 from hpc_mlsm.structures.structure import Structure
@@ -65,20 +65,23 @@ def native_engine(
     structure: Structure, axis_scales: NDArray[np.float64], conditions: PdfConditions, grid: PdfGrid
 ) -> NDArray[np.float64]:
     """The package's own engine; pair lists of structures too large for memory are made and used piece by piece."""
-    chunks = pair_lists(structure, reach(grid, conditions) / axis_scales.min())
+    chunks = pair_lists(structure, reach(grid, conditions) / least_stretch(structure, axis_scales))
     return simulate_pdf(chunks, axis_scales, conditions, grid)
 
 
 def simulate_structure(structure: Structure, settings: PdfSettings) -> SimulatedStructure:
-    """Base pattern and variants of one structure."""
+    """Base pattern and variants of one structure, computed together so that its pairs are listed once."""
     engine = get_engine(settings.engine)
     variants = sample_variants(structure, settings)
     base = base_variant(settings)
+    axis_scales = np.concatenate([base.axis_scales, variants.axis_scales])
+    conditions = base.conditions.followed_by(variants.conditions)
+    patterns = engine(structure, axis_scales, conditions, settings.grid).astype(np.float32)
     return SimulatedStructure(
         structure_id=structure.id,
         content_hash=structure.content_hash,
-        base=engine(structure, base.axis_scales, base.conditions, settings.grid)[0].astype(np.float32),
-        patterns=engine(structure, variants.axis_scales, variants.conditions, settings.grid).astype(np.float32),
+        base=patterns[0],
+        patterns=patterns[1:],
         parameters=_parameters(variants),
     )
 

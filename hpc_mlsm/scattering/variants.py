@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ def sample_variants(structure: Structure, settings: PdfSettings) -> Variants:
 
     Cell lengths that symmetry ties together share one factor, so that a tetragonal cell stays tetragonal.
     """
-    classes = axis_classes(structure.operations)
+    classes = _axis_classes(structure.operations)
     n_lengths = max(classes) + 1
     varied = [name for name in SAMPLED_CONDITIONS if _spans(getattr(settings, name))]
     generator = seed_of(structure.id, settings.seed)
@@ -57,6 +58,9 @@ def base_variant(settings: PdfSettings) -> Variants:
     middles = {name: np.array([np.mean(getattr(settings, name))]) for name in SAMPLED_CONDITIONS}
     middles["diameter"] = np.zeros(1)
     return Variants(np.ones((1, 3)), PdfConditions(u_iso=np.array([settings.base_u_iso]), **middles))
+
+
+_axis_classes = lru_cache(maxsize=4096)(axis_classes)
 
 
 def _spans(limits: tuple[float, float]) -> bool:

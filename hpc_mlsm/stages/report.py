@@ -45,7 +45,7 @@ LARGEST_GROUPS = 15
 
 def run(context: RunContext, classified: Classified | None = None) -> Path:
     """Write the report of what has been run so far, and of patterns that were just classified."""
-    from hpc_mlsm.report.write import write_report
+    from hpc_mlsm.report.page import write_report
 
     content = gather(context, classified)
     write_report(content, context.run.report, max_figures=context.config.report.max_figures)

@@ -96,7 +96,7 @@ class Index:
 
     def check(self) -> None:
         """Have SQLite look through its file for damage; a StoreError says what it found."""
-        found = next(self.rows("PRAGMA quick_check(1)"))[0]
+        found = " ".join(str(next(self.rows("PRAGMA quick_check(1)"))[0]).split())
         if found != "ok":
             raise StoreError(f"{self.path} is damaged ({found}); {_REBUILD}")
 
@@ -255,7 +255,7 @@ def _translate(path: Path, error: sqlite3.Error) -> StoreError:
         sqlite3.SQLITE_FULL: "the disk is full: free some space, then run again",
         sqlite3.SQLITE_BUSY: "another process holds it: wait for that one to end, then run again",
         sqlite3.SQLITE_READONLY: "make the folder writable, or put the run directory elsewhere",
-        sqlite3.SQLITE_CANTOPEN: "see that the folder exists and may be read; if it is new, run simulate first",
+        sqlite3.SQLITE_CANTOPEN: "see that the folder exists, may be read and, to change the store, is writable",
         sqlite3.SQLITE_NOTADB: _REBUILD,
         sqlite3.SQLITE_CORRUPT: _REBUILD,
         sqlite3.SQLITE_IOERR: "see that the disk is not full and that its file system allows file locks (flock)",

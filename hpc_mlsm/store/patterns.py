@@ -196,7 +196,8 @@ class PatternStore:
         """Stream the patterns, of some structures or of all, in batches of at most ``max_rows`` rows.
 
         The order is that of the shards' names and the rows in them; a batch never spans two shards. What is streamed
-        is settled at the first batch: structures that are recorded later are not seen.
+        is settled at the first batch: structures that are recorded later are not seen. While another process may be
+        writing, pass ``ids``, since ``ids()`` asked for separately may already be another list.
 
         Raises
         ------

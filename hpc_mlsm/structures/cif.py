@@ -20,7 +20,13 @@ from hpc_mlsm.structures.cif_checks import (
     without_repeats,
 )
 from hpc_mlsm.structures.cif_sites import read_cell, read_sites
-from hpc_mlsm.structures.cif_symmetry import Symmetry, named_settings, other_settings, stated_operations
+from hpc_mlsm.structures.cif_symmetry import (
+    Symmetry,
+    listed_triplets,
+    named_settings,
+    other_settings,
+    stated_operations,
+)
 from hpc_mlsm.structures.cif_text import CifBlock, read_blocks, read_raw, unpacked
 from hpc_mlsm.structures.elements import formula_amounts
 from hpc_mlsm.structures.structure import Cell, Reject, Structure
@@ -190,8 +196,7 @@ def _in_setting(draft: Structure, setting: Symmetry, block: CifBlock) -> tuple[S
     structure, repeat_notes = without_repeats(structure, close)
     if repeat_notes:
         close = contacts(structure)
-        whole_cell = not stated_operations(block) and len(structure.unit_cell) > len(draft.sites)
-        if whole_cell:
+        if not listed_triplets(block) and len(structure.unit_cell) > len(draft.sites):
             found = f"{len(draft.sites)} atoms are listed as if for a whole cell"
             repeat_notes.append(f"{found}, the symmetry makes {len(structure.unit_cell)}: one of the two is wrong")
     notes = [*repeat_notes, *contact_notes(structure, close)]

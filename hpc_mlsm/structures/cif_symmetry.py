@@ -30,6 +30,12 @@ class Symmetry:
     notes: tuple[str, ...] = field(default=())
 
 
+def listed_triplets(block: CifBlock) -> tuple[str, ...]:
+    """Symmetry operations as a block lists them; empty where it lists none."""
+    listed = block.column("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz")
+    return tuple(text for text in listed if text.strip() not in ("", "?", "."))
+
+
 def stated_operations(block: CifBlock) -> Symmetry | None:
     """The group that the listed operations generate, None where none are listed.
 
@@ -40,8 +46,7 @@ def stated_operations(block: CifBlock) -> Symmetry | None:
     StructureError
         With reason ``bad_symmetry``.
     """
-    listed = block.column("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz")
-    triplets = tuple(text for text in listed if text.strip() not in ("", "?", "."))
+    triplets = listed_triplets(block)
     if not triplets:
         return None
     if len(triplets) > MAX_OPERATIONS:
@@ -81,7 +86,10 @@ def named_settings(block: CifBlock) -> list[Symmetry]:
         reference = gemmi.get_spacegroup_reference_setting(number)
         note = f"only the space-group number {number} is given, its standard setting assumed"
         found += [_tabulated(setting, note) for setting in (reference, *_sister_settings(reference))]
-    return list({setting.operations: setting for setting in reversed(found)}.values())[::-1]
+    different: dict[frozenset[str], Symmetry] = {}
+    for setting in found:
+        different.setdefault(frozenset(setting.operations), setting)
+    return list(different.values())
 
 
 def other_settings(symmetry: Symmetry) -> list[Symmetry]:

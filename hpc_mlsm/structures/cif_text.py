@@ -135,6 +135,8 @@ def read_blocks(content: bytes | str) -> list[CifBlock]:
     """
     text = content if isinstance(content, str) else _decode(content)
     text = text.lstrip("\ufeff").rstrip("\x1a\x00 \t\r\n") + "\n"
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise StructureError("empty", "the file is empty")
     if "\x00" in text:

@@ -23,17 +23,16 @@ _FIXED_ANGLES = {
     "trigonal": (90.0, 90.0, 120.0),
     "hexagonal": (90.0, 90.0, 120.0),
 }
-"""Angles that the crystal system fixes; trigonal structures are entered in hexagonal axes."""
-
 _LENGTHS_LIKE_A = {"cubic": "bc", "tetragonal": "b", "trigonal": "b", "hexagonal": "b"}
+_UNIQUE_ANGLE = {"a": "alpha", "b": "beta", "c": "gamma"}
 
 
 @dataclass(frozen=True, slots=True)
 class StarterEntry:
     """One entry of the starter set: the structure, and the facts about it that no simulation needs.
 
-    ``density`` is a measured or tabulated mass density (g/cm³) from ``density_source``; it is an independent check of
-    cell, sites and symmetry, and is never computed from them.
+    ``density`` is a measured or tabulated mass density (g/cm³) that ``density_source`` gives. It is never computed from
+    cell, sites and symmetry, so that it can check them.
     """
 
     structure: Structure
@@ -44,23 +43,23 @@ class StarterEntry:
 
 @cache
 def starter_set() -> tuple[Structure, ...]:
-    """The built-in structures, in the order of the file.
+    """The built-in structures, in the order of the packaged file.
 
-    They carry ids such as ``"starter/NiO-rocksalt"``, explicit symmetry operations and the publication they come from.
+    Their ids are such as ``"starter/NiO-rocksalt"``; they carry explicit symmetry operations and name the publication
+    they come from.
 
     Raises
     ------
     StructureError
-        If the packaged file is damaged; the message names the entry.
+        With reason ``"bad_starter_entry"`` if the packaged file is damaged.
     """
     return tuple(entry.structure for entry in starter_entries())
 
 
 @cache
 def starter_entries() -> tuple[StarterEntry, ...]:
-    """The starter set with family, literature density and the source of the density."""
-    text = files("hpc_mlsm.structures").joinpath("starter.yaml").read_text(encoding="utf-8")
-    return read_entries(text)
+    """The starter set with family, literature density and the source of the density; raises as ``starter_set``."""
+    return read_entries(files("hpc_mlsm.structures").joinpath("starter.yaml").read_text(encoding="utf-8"))
 
 
 def read_entries(text: str) -> tuple[StarterEntry, ...]:
@@ -69,20 +68,22 @@ def read_entries(text: str) -> tuple[StarterEntry, ...]:
     Raises
     ------
     StructureError
-        With reason ``"bad_starter_entry"`` if the text is not such a file or an entry contradicts itself.
+        With reason ``"bad_starter_entry"`` if the text is not such a file or an entry contradicts itself; the message
+        names the entry.
     """
     try:
-        raw = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        structures = raw["structures"]
+        # The C loader reads the file in a tenth of the time, but PyYAML may have been built without it.
+        entries = list(yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["structures"])
     except (yaml.YAMLError, TypeError, KeyError) as error:
         raise StructureError(
-            "bad_starter_entry", f"starter set: expected YAML with a list 'structures', found: {error}"
+            "bad_starter_entry",
+            f"starter set: needs YAML with a list 'structures', found {type(error).__name__}: {error}; reinstall",
         ) from error
-    return tuple(_entry(fields) for fields in structures)
+    return tuple(_entry(fields) for fields in entries)
 
 
 def _entry(fields: Mapping[str, Any]) -> StarterEntry:
-    name = fields.get("id", "?") if isinstance(fields, Mapping) else "?"
+    name = fields.get("id") if isinstance(fields, Mapping) else fields
     try:
         return StarterEntry(
             structure=_structure(fields),
@@ -90,10 +91,10 @@ def _entry(fields: Mapping[str, Any]) -> StarterEntry:
             density=float(fields["density"]),
             density_source=str(fields["density_source"]),
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise StructureError(
             "bad_starter_entry",
-            f"starter set, entry {name!r}: {type(error).__name__}: {error}; correct starter.yaml or reinstall",
+            f"starter set, entry {name!r}: {type(error).__name__}: {error}; correct the entry or reinstall",
         ) from error
 
 
@@ -114,21 +115,19 @@ def _structure(fields: Mapping[str, Any]) -> Structure:
 
 
 def _cell(given: Mapping[str, float], group: gemmi.SpaceGroup) -> Cell:
-    """The whole cell from what the crystal system leaves free; giving more or less than that is an error."""
+    """The whole cell from what the symmetry leaves free; giving what it fixes is an error."""
     system = group.crystal_system_str()
-    tied = _LENGTHS_LIKE_A.get(system, "")
-    cell = {"a": given["a"]} | {axis: given["a"] for axis in tied}
-    if system in _FIXED_ANGLES:
-        cell |= dict(zip(("alpha", "beta", "gamma"), _FIXED_ANGLES[system], strict=True))
-    elif system == "monoclinic":
-        cell |= {angle: 90.0 for angle in ("alpha", "beta", "gamma") if angle != _unique_angle(group)}
-    if repeated := (cell.keys() & given.keys()) - {"a"}:
-        raise ValueError(f"{group.xhm()} fixes {', '.join(sorted(repeated))}; leave it out")
-    return Cell(**{key: float(value) for key, value in (cell | dict(given)).items()})
-
-
-def _unique_angle(group: gemmi.SpaceGroup) -> str:
-    return {"a": "alpha", "b": "beta", "c": "gamma"}[group.monoclinic_unique_axis()]
+    if group.ext == "R":
+        raise ValueError(f"{group.xhm()}: enter rhombohedral structures in hexagonal axes")
+    fixed = {axis: given["a"] for axis in _LENGTHS_LIKE_A.get(system, "")}
+    if system == "monoclinic":
+        free = _UNIQUE_ANGLE[group.monoclinic_unique_axis()]
+        fixed |= {angle: 90.0 for angle in _UNIQUE_ANGLE.values() if angle != free}
+    elif system != "triclinic":
+        fixed |= dict(zip(_UNIQUE_ANGLE.values(), _FIXED_ANGLES[system], strict=True))
+    if repeated := sorted(fixed.keys() & given.keys()):
+        raise ValueError(f"{group.xhm()} fixes {', '.join(repeated)}: leave out what symmetry fixes")
+    return Cell(**{key: float(value) for key, value in {**fixed, **given}.items()})
 
 
 def _site(line: str) -> Site:
@@ -138,7 +137,14 @@ def _site(line: str) -> Site:
     if gemmi.Element(element).name != element:
         raise ValueError(f"site {line!r}: {element!r} is no element")
     extra = {key: float(value) for key, value in (item.split("=") for item in optional)}
-    if unknown := extra.keys() - {"occupancy", "u_iso"}:
-        raise ValueError(f"site {line!r}: unknown {', '.join(sorted(unknown))}")
-    coordinates = (float(Fraction(text)) for text in (x, y, z))
-    return Site(label, element, *coordinates, **extra)
+    if unknown := sorted(extra.keys() - {"occupancy", "u_iso"}):
+        raise ValueError(f"site {line!r}: unknown {', '.join(unknown)}; known are occupancy and u_iso")
+    return Site(
+        label=label,
+        element=element,
+        x=float(Fraction(x)),
+        y=float(Fraction(y)),
+        z=float(Fraction(z)),
+        occupancy=extra.get("occupancy", 1.0),
+        u_iso=extra.get("u_iso"),
+    )

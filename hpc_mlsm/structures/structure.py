@@ -121,7 +121,7 @@ class Structure:
 
     @cached_property
     def formula(self) -> str:
-        """Reduced formula, elements in Hill order, such as ``"CoFe2O4"``."""
+        """Reduced formula, such as ``"CoFe2O4"``."""
         return reduced_formula(self.composition)
 
     @property
@@ -187,11 +187,13 @@ def _fields(value: Structure | Cell | Site) -> dict[str, Any]:
 
 
 def reduced_formula(composition: dict[str, float]) -> str:
-    """Formula of a composition, divided by the largest divisor that leaves near-integers.
+    """Formula of a composition, divided by the largest divisor that leaves near-integers, such as ``"CoFe2O4"``.
 
     Elements that are not whole, but add up to a whole number, share sites and are counted together, so that
-    a quarter of a cell of ``Mg6.4Al17.6O32`` is ``Al2.2Mg0.8O4``. Elements are ordered as Hill: C, then H, then
-    alphabetical where there is carbon; otherwise alphabetical. Fractional amounts have up to two decimals.
+    a quarter of a cell of ``Mg6.4Al17.6O32`` is ``Mg0.8Al2.2O4``. Compounds of carbon and hydrogen are in Hill order.
+    In all others alkali metals, alkaline earths and rare earths come first, then other metals (the rarer one first),
+    then non-metals by electronegativity, as inorganic formulae are mostly written. Fractional amounts have up to two
+    decimals.
     """
     amounts = {symbol: n for symbol, n in composition.items() if n > 1e-6}
     mixed = [n for n in amounts.values() if not _whole(n)]
@@ -202,13 +204,29 @@ def reduced_formula(composition: dict[str, float]) -> str:
         # Nothing is whole: the rarest element with at least half an atom counts once.
         divisor = min((n for n in amounts.values() if n >= 0.5), default=max(amounts.values()))
     amounts = {symbol: n / divisor for symbol, n in amounts.items()}
-    first = ["C", "H"] if "C" in amounts else []
-    order = sorted(amounts, key=lambda symbol: (first.index(symbol) if symbol in first else len(first), symbol))
-    return "".join(symbol + _amount(amounts[symbol]) for symbol in order)
+    return "".join(symbol + _amount(amounts[symbol]) for symbol in _written_order(amounts))
 
 
 def _whole(number: float) -> bool:
     return abs(number - round(number)) < 0.01 and round(number) > 0
+
+
+def _written_order(amounts: dict[str, float]) -> list[str]:
+    if {"C", "H"} <= amounts.keys():
+        return sorted(amounts, key=lambda symbol: (symbol != "C", symbol != "H", symbol))
+    first = {symbol: rank for rank, symbols in enumerate(_ELECTROPOSITIVE) for symbol in symbols.split()}
+    last = {symbol: rank for rank, symbol in enumerate(_NON_METALS.split(), start=len(_ELECTROPOSITIVE) + 1)}
+    other = len(_ELECTROPOSITIVE)
+    ranks = {symbol: first.get(symbol, last.get(symbol, other)) for symbol in amounts}
+    return sorted(amounts, key=lambda symbol: (ranks[symbol], amounts[symbol], symbol))
+
+
+_ELECTROPOSITIVE = (
+    "Li Na K Rb Cs Fr",
+    "Be Mg Ca Sr Ba Ra",
+    "Sc Y La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu",
+)
+_NON_METALS = "Si B Ge P As Te H Se C S I Br N Cl O F He Ne Ar Kr Xe Rn"
 
 
 def _amount(number: float) -> str:

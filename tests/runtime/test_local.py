@@ -113,6 +113,7 @@ def own_pid(task: Batch) -> int:
 
 
 def nap(task: Batch) -> int:
+    print("running", task.id, flush=True)
     time.sleep(float(task.folder))
     return 0
 
@@ -154,21 +155,21 @@ def test_a_task_that_ends_its_worker_is_blamed_and_no_other(
 
 def test_a_task_whose_worker_died_by_accident_succeeds_on_another(executor: LocalExecutor, tmp_path: Path) -> None:
     events: list[Event] = []
-    tasks = batches(6, poison=(0, 1, 2, 3, 4, 5), folder=str(tmp_path))
+    tasks = batches(6, poison=(1, 4), folder=str(tmp_path))
     outcomes = list(executor.map_tasks(die_once, tasks, stage="accident", on_event=events.append))
     assert {outcome.value for outcome in outcomes} == set(range(6))
     assert not any(outcome.error for outcome in outcomes)
-    assert sum(isinstance(event, WorkerLost) for event in events) == 6
+    assert sum(isinstance(event, WorkerLost) for event in events) == 2
 
 
 def test_a_deadly_batch_is_split_until_the_one_to_blame_is_found(executor: LocalExecutor) -> None:
     events: list[Event] = []
-    tasks = [Batch("a", tuple(range(8)), poison=(5,)), Batch("b", (100, 101))]
+    tasks = [Batch("a", tuple(range(4)), poison=(2,)), Batch("b", (100, 101))]
     outcomes = list(executor.map_tasks(total, tasks, stage="split", on_event=events.append))
-    assert [o.task.numbers for o in outcomes if o.error] == [(5,)]
+    assert [o.task.numbers for o in outcomes if o.error] == [(2,)]
     done = {number for o in outcomes if not o.error for number in o.task.numbers}
-    assert done == {0, 1, 2, 3, 4, 6, 7, 100, 101}
-    assert [e.task_id for e in events if isinstance(e, TaskSplit)] == ["a", "a.1", "a.1.0"]
+    assert done == {0, 1, 3, 100, 101}
+    assert [e.task_id for e in events if isinstance(e, TaskSplit)] == ["a", "a.1"]
 
 
 def test_workers_have_one_thread_a_library_and_a_private_numba_cache(executor: LocalExecutor) -> None:
@@ -318,12 +319,11 @@ def _in_session(pid: int, session: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("kind", ["inline", "local"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize(("kind", "number"), [("inline", signal.SIGUSR1), ("local", signal.SIGTERM)])
 def test_a_stop_signal_lets_running_tasks_finish_and_says_resume_me(
     tmp_path: Path, kind: str, number: signal.Signals
 ) -> None:
-    program = Program(tmp_path, kind, grace_s=20, nap_s=0.3)
+    program = Program(tmp_path, kind, grace_s=20, nap_s=0.2)
     program.wait_for("finished", 2)
     program.process.send_signal(number)
     status, out, errors = program.finish()
@@ -347,8 +347,7 @@ def test_ctrl_c_reaches_workers_as_well_but_their_tasks_finish(tmp_path: Path) -
 
 def test_a_second_ctrl_c_aborts_at_once(tmp_path: Path) -> None:
     program = Program(tmp_path, "local", grace_s=100, nap_s=60)
-    program.wait_for("submitted", 4)
-    time.sleep(1.0)
+    program.wait_for("running", 2)
     start = time.monotonic()
     os.killpg(program.process.pid, signal.SIGINT)
     time.sleep(0.5)
@@ -361,8 +360,7 @@ def test_a_second_ctrl_c_aborts_at_once(tmp_path: Path) -> None:
 
 def test_tasks_that_outlast_the_grace_are_left_undone(tmp_path: Path) -> None:
     program = Program(tmp_path, "local", grace_s=0.5, nap_s=60)
-    program.wait_for("submitted", 4)
-    time.sleep(1.0)
+    program.wait_for("running", 2)
     start = time.monotonic()
     program.process.send_signal(signal.SIGTERM)
     status, out, errors = program.finish()

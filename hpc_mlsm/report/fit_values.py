@@ -1,0 +1,20 @@
+"""The values that a fit found, in the order and to the digits in which they are read."""
+
+from markupsafe import Markup
+
+from hpc_mlsm.report.content import CandidateFit
+from hpc_mlsm.report.notation import parameter_html
+from hpc_mlsm.report.quantities import fixed, rounded, with_unit
+
+_LENGTHS = ("a", "b", "c")
+
+
+def fitted_values(fit: CandidateFit) -> list[tuple[Markup, str]]:
+    """(name, value with unit) of each parameter; cell lengths that are equal share a line: a = b."""
+    lines: dict[object, tuple[list[Markup], str]] = {}
+    for name, (value, unit) in fit.parameters.items():
+        is_length = name in _LENGTHS
+        text = with_unit(fixed(value, 4) if is_length else rounded(value), unit)
+        key = ("cell", text) if is_length else name
+        lines.setdefault(key, ([], text))[0].append(parameter_html(name))
+    return [(Markup(" = ").join(names), text) for names, text in lines.values()]
