@@ -27,6 +27,7 @@ _EXPECTED = {
     "string_type": "text; put it in quotes",
     "tuple": "a list, such as [first, second]",
     "missing": "more values",
+    "too_long": "fewer values",
 }
 """What was expected, by the beginning of pydantic's error types; its own words are those of Python."""
 
@@ -103,30 +104,29 @@ def _section(raw: Any, settings: Any, path: str, problems: list[str]) -> Any:
     if not isinstance(raw, dict):
         problems.append(f"{path}: found {_shown(raw)}; expected a section with the keys {', '.join(hints)}")
         return None
-    before = len(problems)
+    faults = len(problems)
     values = {}
     for key, value in raw.items():
         own = f"{path}.{key}" if path else str(key)
+        before = len(problems)
         if key not in hints:
             problems.append(_unknown(own, str(key), list(hints)))
         elif (nested := _dataclass_of(hints[key])) is not None:
-            values[key] = _section(value, nested, own, problems)
+            value = _section(value, nested, own, problems)
         else:
             problems += _wrong_numbers(value, hints[key], own)
+        if len(problems) == before:
             values[key] = value
-    return None if len(problems) > before else _validated(values, settings, path, problems)
-
-
-def _validated(values: dict[str, Any], settings: Any, path: str, problems: list[str]) -> Any:
     try:
-        return _adapter(settings).validate_python(values)
+        built = _adapter(settings).validate_python(values)
     except ValidationError as error:
         problems += [_describe(item, path) for item in error.errors()]
     except ConfigError as error:
-        # From a check of several values together, which does not know where in the configuration they stand.
-        known = not path or str(error).startswith(path)
-        problems.append(str(error) if known else f"{path}: {error}")
-    return None
+        # From a check of several values together, which does not know where in the configuration they stand, and
+        # means nothing where one of them is wrong already.
+        if len(problems) == faults:
+            problems.append(str(error) if str(error).startswith(path) else f"{path}: {error}")
+    return built if len(problems) == faults else None
 
 
 @lru_cache
@@ -171,9 +171,9 @@ def _dataclass_of(hint: Any) -> Any:
 def _describe(item: Any, path: str) -> str:
     """One validation failure: the key, what was found, what was expected."""
     names = [part for part in (path, *item["loc"]) if isinstance(part, str) and part]
-    words = (words for kind, words in _EXPECTED.items() if item["type"].startswith(kind))
-    expected = next(words, item["msg"].removeprefix("Input should be "))
-    return f"{'.'.join(names)}: found {_shown(item['input'])}; expected {expected[0].lower()}{expected[1:]}"
+    said = item["msg"].removeprefix("Input ")
+    expected = (f"expected {words}" for kind, words in _EXPECTED.items() if item["type"].startswith(kind))
+    return f"{'.'.join(names)}: found {_shown(item['input'])}; {next(expected, said[0].lower() + said[1:])}"
 
 
 def _shown(value: Any) -> str:

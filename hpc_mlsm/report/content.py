@@ -122,7 +122,8 @@ class CandidateFit:
 class PatternResult:
     """A measured pattern (n,) over r (Å, n), its candidates and their fits, the best first.
 
-    ``expected`` is the formula (or structure id, or name) of the sample where that is known.
+    ``expected`` is the formula (or structure id, or name) of the sample where that is known; ``simulated`` marks a
+    sample that was simulated for a first look and not measured.
     """
 
     name: str
@@ -133,6 +134,7 @@ class PatternResult:
     fits: tuple[CandidateFit, ...] = ()
     notes: tuple[str, ...] = ()
     expected: str | None = None
+    simulated: bool = False
 
     def __post_init__(self) -> None:
         curves = {"measured": self.measured} | {f"fit {fit.label}": fit.curve for fit in self.fits}

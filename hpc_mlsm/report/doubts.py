@@ -138,4 +138,4 @@ def _catalogue(content: ReportContent) -> Iterator[str]:
 def _stages(content: ReportContent) -> Iterator[str]:
     for stage in content.stages:
         if stage.failed:
-            yield f"In stage {stage.name} {plural(stage.failed, 'task')} failed; what they make is missing here."
+            yield f"In stage {stage.name}, {plural(stage.failed, 'task')} failed: the output is missing here."

@@ -16,14 +16,16 @@ from hpc_mlsm.report.content import (
     WeakSpot,
 )
 from hpc_mlsm.report.notation import formula_figure, plain_figure, space_group_figure
-from hpc_mlsm.report.quantities import count, percent
+from hpc_mlsm.report.quantities import count, percent, rounded
 from hpc_mlsm.report.style import BLUE, GRID, MUTED, ORANGE, PAPER, SERIES, VERMILION, new_axes, thinned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_BEHIND_TEXT = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.6}
+FEW_ROWS = 30
+"""A bin of fewer rows is drawn hollow: its accuracy is uncertain by ten per cent and more."""
+
 CRYSTAL_SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
 
 
@@ -74,19 +76,19 @@ def draw_group_sizes(axes: "Axes", groups: GroupSummary) -> None:
     else:
         _whole_ticks(axes, "y")
     axes.grid(axis="y")
-    axes.set_xlabel("Structures in the group (number)")
-    axes.set_ylabel("Groups (number)")
+    axes.set_xlabel("Structures in the class (number)")
+    axes.set_ylabel("Classes (number)")
 
 
 def accuracy_figure(scores: tuple[ModelScore, ...]) -> "Figure":
     """Share of test rows whose class is among the first k, for all models."""
-    figure, axes = new_axes(4.4, 2.7)
-    draw_accuracy(axes, scores)
+    figure, axes = new_axes(4.4, 3.1)
+    draw_accuracy(axes, scores, height_pt=175)
     return figure
 
 
-def draw_accuracy(axes: "Axes", scores: tuple[ModelScore, ...], label_size: float = 7.5) -> None:
-    """Draw accuracy at each k into given axes, a bar for each model."""
+def draw_accuracy(axes: "Axes", scores: tuple[ModelScore, ...], height_pt: float, label_size: float = 7.5) -> None:
+    """Draw accuracy at each k into given axes of about that height, a bar for each model."""
     ks = sorted({k for score in scores for k in score.top_k})
     width = 0.84 / len(scores)
     colours = iter(SERIES * (1 + len(scores) // len(SERIES)))
@@ -100,18 +102,22 @@ def draw_accuracy(axes: "Axes", scores: tuple[ModelScore, ...], label_size: floa
                 text = percent(value / 100).removesuffix("%").strip()
                 axes.annotate(
                     text, (at, value), (0, 2), textcoords="offset points", ha="center", fontsize=label_size,
-                    rotation=90 if len(scores) > 4 else 0, va="bottom", bbox=_BEHIND_TEXT,
+                    rotation=90 if len(scores) > 4 else 0, va="bottom",
                 )  # fmt: skip
     axes.set_xticks(range(len(ks)), [str(k) for k in ks])
     axes.tick_params(axis="x", length=0)
-    axes.set_ylim(0, 109 if len(scores) <= 4 else 120)
     axes.set_yticks(range(0, 101, 20))
+    axes.spines["left"].set_bounds(0, 100)
     axes.grid(axis="y")
     axes.set_xlabel("$k$ (answers considered)")
     axes.set_ylabel("Accuracy (%)")
+    # The legend stands inside, above 100 %, where names of any length have room.
+    columns = 1 if len(scores) <= 3 else 2
+    rows = -(-len(scores) // columns)
+    axes.set_ylim(0, (110 if len(scores) <= 4 else 120) / (1 - rows * 1.75 * label_size / height_pt))
     axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1), ncols=min(3, len(scores)), handlelength=1, handleheight=0.9,
-        columnspacing=1.2, borderaxespad=0.2,
+        loc="upper left", ncols=columns, handlelength=1, handleheight=0.9, columnspacing=1.2, borderaxespad=0,
+        labelspacing=0.35, fontsize=label_size + 1,
     )  # fmt: skip
 
 
@@ -119,15 +125,12 @@ def training_figure(training: TrainingSummary) -> "Figure":
     """Validation loss after each boosting round; the best round is marked."""
     figure, axes = new_axes(4.4, 2.7)
     losses = np.asarray(training.losses, dtype=float)
-    axes.plot(*thinned(np.arange(len(losses)), losses), color=BLUE)
+    axes.plot(*thinned(np.arange(1, len(losses) + 1), losses), color=BLUE)
     if 0 <= training.best_round < len(losses):
-        best = losses[training.best_round]
-        axes.plot([training.best_round], [best], "o", color=VERMILION, markersize=5)
-        late = training.best_round > 0.6 * len(losses)
-        axes.annotate(
-            f"best: round {count(training.best_round)}, {best:.3g}", (training.best_round, best),
-            (-4 if late else 4, 9), textcoords="offset points", ha="right" if late else "left", fontsize=8.5,
-        )  # fmt: skip
+        place, best = training.best_round + 1, losses[training.best_round]
+        label = f"kept: round {count(place)}, {rounded(best)} nats"
+        axes.plot([place], [best], "o", color=VERMILION, markersize=5, label=label)
+        axes.legend(loc="upper right", handlelength=0.8)
     positive = losses[np.isfinite(losses) & (losses > 0)]
     if len(positive) and positive.max() > 20 * positive.min():
         axes.set_yscale("log")
@@ -149,12 +152,13 @@ def reliability_figure(calibration: Calibration) -> "Figure":
     figure = Figure(figsize=(4.4, 3.5))
     axes, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
     axes.plot([0, 100], [0, 100], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-    axes.annotate(
-        "probabilities mean\nwhat they say", (30, 30), (-8, 8), textcoords="offset points", fontsize=7.5, ha="right",
-        color=MUTED,
-    )  # fmt: skip
-    x = 100 * calibration.confidence
-    axes.plot(x, 100 * calibration.accuracy, "o-", color=BLUE, markersize=4.5)
+    x, y = 100 * calibration.confidence, 100 * calibration.accuracy
+    axes.plot(x, y, color=BLUE, zorder=2)
+    for few, fill in ((False, BLUE), (True, PAPER)):
+        rows = (calibration.counts < FEW_ROWS) == few
+        label = f"fewer than {FEW_ROWS} rows" if few else f"{FEW_ROWS} rows or more"
+        axes.plot(x[rows], y[rows], "o", color=BLUE, markerfacecolor=fill, markersize=5, label=label)
+    axes.legend(loc="upper left", handlelength=0.8, borderaxespad=0.2)
     axes.set_xlim(-2, 102)
     axes.set_ylim(-4, 104)
     for axis in (axes.xaxis, axes.yaxis):
@@ -182,9 +186,9 @@ def weak_spots_figure(spots: tuple[WeakSpot, ...]) -> "Figure":
             axes.barh(place, 100 * share, left=left, color=colour, height=0.62)
             left += 100 * share
         axes.barh(place, max(0.0, 100 - left), left=left, color=GRID, height=0.62)
-        axes.text(103, place, _mistaken(spot), va="center", fontsize=8)
+        axes.text(103, place + 0.14, _mistaken(spot), va="baseline", fontsize=8)
     names = [f"{formula_figure(spot.formula)}  {space_group_figure(spot.space_group_symbol)}" for spot in spots]
-    axes.set_yticks(range(len(spots)), names)
+    axes.set_yticks(np.arange(len(spots)) + 0.16, names, va="baseline")
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(spots) - 0.4, -0.6)
     axes.set_xlim(0, 185)
@@ -226,7 +230,7 @@ def _plain_log(axes: "Axes", which: str, most: int = 6) -> None:
 
     axis = axes.xaxis if which == "x" else axes.yaxis
     low, high = axis.get_view_interval()
-    few = high / low < 1000
+    few = most > 3 and high / low < 1000
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,), numticks=20 if few else most + 2))
     axis.set_major_formatter(FuncFormatter(lambda value, _: count(value) if value >= 1 else f"{value:g}"))
     axis.set_minor_locator(NullLocator())

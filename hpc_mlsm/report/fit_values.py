@@ -6,6 +6,9 @@ from hpc_mlsm.report.content import CandidateFit
 from hpc_mlsm.report.notation import parameter_html
 from hpc_mlsm.report.quantities import fixed, rounded, with_unit
 
+NEGLIGIBLE = 1e-6
+"""A fit that ran into the bound 0 ends this close to it."""
+
 _LENGTHS = ("a", "b", "c")
 
 
@@ -14,7 +17,7 @@ def fitted_values(fit: CandidateFit) -> list[tuple[Markup, str]]:
     lines: dict[object, tuple[list[Markup], str]] = {}
     for name, (value, unit) in fit.parameters.items():
         is_length = name in _LENGTHS
-        text = with_unit(fixed(value, 4) if is_length else rounded(value), unit)
+        text = with_unit(fixed(value, 4) if is_length else rounded(value if abs(value) >= NEGLIGIBLE else 0.0), unit)
         key = ("cell", text) if is_length else name
         lines.setdefault(key, ([], text))[0].append(parameter_html(name))
     return [(Markup(" = ").join(names), text) for names, text in lines.values()]

@@ -149,7 +149,7 @@ def _row(pattern: PatternResult) -> dict[str, Any]:
 
 
 def _card(place: int, pattern: PatternResult) -> dict[str, Any]:
-    label = f"Measured pattern {pattern.name}" + (" with simulated curves and differences" if pattern.fits else "")
+    label = f"Pattern {pattern.name}" + (" with curves of its candidates and the differences" if pattern.fits else "")
     return _row(pattern) | {
         "place": place,
         "figure": to_svg(pattern_figure(pattern), f"p{place}", label),

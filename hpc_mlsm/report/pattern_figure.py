@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from hpc_mlsm.report.content import PatternResult
 from hpc_mlsm.report.style import BLUE, GREEN, MUTED, VERMILION, new_axes, thinned
@@ -21,7 +22,7 @@ SHOWN = 3
 
 def pattern_figure(pattern: PatternResult) -> "Figure":
     """A measured pattern with its first fits, each in a layer of its own ("layer-1" …), of which a page shows one."""
-    figure, axes = new_axes(6.0, 3.3)
+    figure, axes = new_axes(6.0, 3.5)
     draw_pattern(axes, pattern, SHOWN)
     return figure
 
@@ -31,46 +32,47 @@ def draw_pattern(axes: "Axes", pattern: PatternResult, layers: int = 1) -> None:
     r = np.asarray(pattern.r, dtype=float)
     measured = np.asarray(pattern.measured, dtype=float)
     fits = [np.asarray(fit.curve, dtype=float) for fit in pattern.fits[:layers]]
-    _draw_measured(axes, r, measured)
-    baseline = _baseline(measured, fits)
+    _draw_measured(axes, r, measured, "sample (simulated)" if pattern.simulated else "measured")
+    baseline, lowest = _levels(measured, fits)
     if fits:
         axes.axhline(baseline, color=MUTED, linewidth=0.6)
     for place, curve in enumerate(fits, start=1):
-        (line,) = axes.plot(*thinned(r, curve), color=VERMILION, label="simulated" if place == 1 else None)
+        first = place == 1
+        (line,) = axes.plot(*thinned(r, curve), color=VERMILION, label="candidate" if first else None)
         line.set_gid(f"layer-{place}-curve")
-        difference = measured - curve + baseline
-        (line,) = axes.plot(
-            *thinned(r, difference), color=GREEN, linewidth=1.0, label="difference" if place == 1 else None
-        )
+        difference = thinned(r, measured - curve + baseline)
+        (line,) = axes.plot(*difference, color=GREEN, linewidth=1.0, label="difference" if first else None)
         line.set_gid(f"layer-{place}-difference")
     axes.set_xlim(r.min(), r.max())
     axes.margins(y=0.04)
-    if fits:
-        _hide_ticks_below(axes, baseline)
+    _tick_above(axes, lowest)
     axes.set_xlabel("$r$ (Å)")
     axes.set_ylabel("$G(r)$ (Å$^{-2}$)")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.1, handlelength=1.6)
 
 
-def _draw_measured(axes: "Axes", r: NDArray[np.float64], measured: NDArray[np.float64]) -> None:
+def _draw_measured(axes: "Axes", r: NDArray[np.float64], measured: NDArray[np.float64], label: str) -> None:
     if len(r) <= MAX_MARKERS:
-        axes.plot(r, measured, "o", color=BLUE, markerfacecolor="none", markersize=3, mew=0.7, label="measured")
+        axes.plot(r, measured, "o", color=BLUE, markerfacecolor="none", markersize=3, mew=0.7, label=label)
     else:
-        axes.plot(*thinned(r, measured), color=BLUE, linewidth=1.6, alpha=0.75, label="measured")
+        axes.plot(*thinned(r, measured), color=BLUE, linewidth=1.6, alpha=0.75, label=label)
 
 
-def _hide_ticks_below(axes: "Axes", level: float) -> None:
-    """No numbers beside the difference, whose zero is not that of the axis."""
-    axes.set_yticks([tick for tick in axes.get_yticks() if level <= tick <= axes.get_ylim()[1]])
+def _tick_above(axes: "Axes", lowest: float) -> None:
+    """Numbers beside the curves only: the zero of the difference is not that of the axis."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=16, steps=[1, 2, 5, 10]))
+    low, high = axes.get_ylim()
+    axes.set_yticks([tick for tick in axes.get_yticks() if max(low, lowest) <= tick <= high])
+    axes.set_ylim(low, high)
 
 
-def _baseline(measured: NDArray[np.float64], fits: list[NDArray[np.float64]]) -> float:
-    """Where the zero of the differences lies: so far below that no difference touches a curve."""
-    everything = np.concatenate([measured, *fits])
-    everything = everything[np.isfinite(everything)]
-    differences = [measured - curve for curve in fits]
-    above = [float(difference[np.isfinite(difference)].max(initial=0.0)) for difference in differences]
-    if not fits or not len(everything):
-        return 0.0
-    lowest, highest = float(everything.min()), float(everything.max())
-    return lowest - 0.06 * (highest - lowest) - max(above)
+def _levels(measured: NDArray[np.float64], fits: list[NDArray[np.float64]]) -> tuple[float, float]:
+    """The zero of the differences, so far down that none comes near a curve, and the lowest value of the curves."""
+    curves = np.nan_to_num([measured, *fits], posinf=0.0, neginf=0.0)
+    lowest, highest = float(curves.min()), float(curves.max())
+    window = max(3, curves.shape[1] // 30)
+    floor = minimum_filter1d(curves.min(axis=0), window)
+    above = maximum_filter1d((curves[0] - curves).max(axis=0), window)
+    return float((floor - above).min()) - 0.04 * (highest - lowest), lowest

@@ -23,7 +23,7 @@ WIDTH, HEIGHT = 1200, 420
 _DPI = 200
 _SIZES = {
     "font.size": 10.5,
-    "axes.titlesize": 11.5,
+    "axes.titlesize": 11.0,
     "legend.fontsize": 9.5,
     "figure.constrained_layout.w_pad": 0.16,
     "figure.constrained_layout.h_pad": 0.1,
@@ -81,7 +81,7 @@ def _panels(content: ReportContent) -> list[tuple[float, "Callable[[Axes], None]
     if any(score.top_k for score in content.scores):
         panels.append((1.0, lambda axes: _draw_accuracy(axes, content)))
     if groups is not None and groups.sizes:
-        panels.append((0.95, lambda axes: _draw_groups(axes, groups)))
+        panels.append((1.05, lambda axes: _draw_groups(axes, groups)))
     return panels
 
 
@@ -89,7 +89,7 @@ def _draw_pattern(axes: "Axes", pattern: PatternResult) -> None:
     fit = pattern.fits[0]
     draw_pattern(axes, pattern)
     answer = f"{structure_figure(fit.label)}, $R_\\mathrm{{w}}$ = {fixed(fit.r_w)}"
-    axes.set_title(f"Measured {plain_figure(pattern.name)}: best candidate {answer}", pad=10)
+    axes.set_title(f"{plain_figure(pattern.name)}: best candidate {answer}", pad=10)
     axes.legend(loc="upper right", ncols=3, borderaxespad=0.0, handlelength=1.4, columnspacing=1.2)
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.09 * (high - low))
@@ -97,11 +97,11 @@ def _draw_pattern(axes: "Axes", pattern: PatternResult) -> None:
 
 def _draw_groups(axes: "Axes", groups: GroupSummary) -> None:
     draw_group_sizes(axes, groups)
-    title = f"{plural(sum(groups.sizes), 'structure')} in {plural(len(groups.sizes), 'class', 'classes')}"
+    title = f"{plural(sum(groups.sizes), 'structure')}, {plural(len(groups.sizes), 'class', 'classes')}"
     axes.set_title(title, pad=10)
 
 
 def _draw_accuracy(axes: "Axes", content: ReportContent) -> None:
     scores = tuple(score for score in content.scores if not score.dummy)
-    draw_accuracy(axes, scores, label_size=8.5)
-    axes.set_title("Unseen simulated variants", pad=24)
+    draw_accuracy(axes, scores, height_pt=235, label_size=8.5)
+    axes.set_title("Accuracy on unseen variants", pad=10)

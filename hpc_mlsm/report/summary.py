@@ -36,11 +36,11 @@ def _catalogue(content: ReportContent) -> list[Markup]:
     if groups is not None:
         found.append(
             Markup(
-                "They form {}, the largest of {} structures. Those whose patterns correlate by {} or more share a class."
+                "They form {} (patterns that correlate by {} or more share one), the largest of {} structures."
             ).format(
                 _bold(plural(len(groups.sizes), "class", "classes")),
-                count(max(groups.sizes, default=0)),
                 fixed(groups.threshold, 2),
+                count(max(groups.sizes, default=0)),
             )
             if catalogue is not None
             else Markup("{} of structures.").format(_bold(plural(len(groups.sizes), "class", "classes")))
@@ -78,7 +78,7 @@ def _patterns(content: ReportContent) -> list[Markup]:
         "doubt": "to be doubted",
     }
     parts = [f"{count(levels[level])} {word}" for level, word in words.items() if levels[level]]
-    found = [Markup("{}: {}.").format(_bold(plural(len(patterns), "measured pattern")), ", ".join(parts))]
+    found = [Markup("{} classified: {}.").format(_bold(plural(len(patterns), "pattern")), ", ".join(parts))]
     fits = [fit.r_w for pattern in patterns if (fit := pattern.fit_of(1)) is not None]
     if fits:
         found.append(

@@ -80,7 +80,8 @@ class TaskMap(Generic[T, R]):
         self.lost: set[str] = set()
         self.exhausted = self.halted = self.abandoned = False
         self.finished = 0
-        self.last_seen_workers = self.last_look = time.monotonic()
+        self.last_look = time.monotonic()
+        self.deserted_since: float | None = None
 
     def outcomes(self) -> Iterator[Outcome[T, R]]:
         """All outcomes, as they complete."""
@@ -91,15 +92,11 @@ class TaskMap(Generic[T, R]):
                 if outcome is not None:
                     self.finished += 1
                     yield outcome
-            left = len(self.flying)
-            self.drain.check(
-                f"{self.finished} tasks of stage {self.stage} were finished"
-                + (
-                    f", {left} more were with the workers and did not finish within {self.pool.grace_s:g} s"
-                    if left
-                    else ""
-                )
-            )
+            detail = f"{self.finished} tasks of stage {self.stage} were finished"
+            if self.flying:
+                left = f"{len(self.flying)} more were with the workers"
+                detail += f", {left} and did not finish within {self.pool.grace_s:g} s"
+            self.drain.check(detail)
         finally:
             self.abandon()
 
@@ -154,10 +151,12 @@ class TaskMap(Generic[T, R]):
 
     def _next_answer(self) -> tuple[str, ThreadFuture[bytes]] | None:
         try:
-            return self.answers.get(timeout=POLL_S)
+            answer = self.answers.get(timeout=POLL_S)
         except queue.Empty:
             self._look_after_workers()
             return None
+        self.deserted_since = None
+        return answer
 
     def _settle(self, key: str, answer: ThreadFuture[bytes]) -> Outcome[T, R] | None:
         """The outcome that an answer stands for, or None when the task goes on or was not started."""
@@ -232,8 +231,10 @@ class TaskMap(Generic[T, R]):
             return
         self.last_look = now
         if self.pool.workers():
-            self.last_seen_workers = now
-        elif now - self.last_seen_workers > self.pool.revive_s:
+            self.deserted_since = None
+        elif self.deserted_since is None:
+            self.deserted_since = now
+        elif now - self.deserted_since > self.pool.revive_s:
             raise ExecutorError(
                 f"stage {self.stage}: no worker has been there for {self.pool.revive_s:g} s and none came back; "
                 f"{len(self.flying) + len(self.suspects)} tasks wait for one. Look for a full disk or exhausted memory "

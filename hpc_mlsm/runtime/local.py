@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import logging
 import os
+import platform
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -17,12 +19,17 @@ from hpc_mlsm.runtime.dask_logs import last_words
 from hpc_mlsm.runtime.dask_worker import ONE_THREAD, WorkerSetup, numba_cache
 from hpc_mlsm.runtime.resources import usable_cores, usable_memory_mb
 
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 300.0
+"""How long worker processes may take to load their libraries, from a slow file system at worst."""
+
 POLITE_S = 3.0
 """How long idle workers may take to end by themselves; busy ones get a tenth of it."""
 
 NANNY_S = 0.3
 """How long to wait for a nanny to say how its worker died."""
+
+SCRATCH_PREFIX = f"hpc_mlsm-workers-{platform.node()}-"
+"""Scratch folders are named after the host and the process that made them."""
 
 LEAKED = ("PYTHONHASHSEED", "__DASK_PARENT_PID")
 """What starting workers leaves in the environment of this process, and of all that it starts later."""
@@ -65,8 +72,9 @@ class LocalExecutor(DaskExecutor):
         self._foreign = [name for name in LEAKED if name not in os.environ]
         claim_dask()
         try:
+            _sweep(Path(scratch or tempfile.gettempdir()))
             self._scratch = tempfile.TemporaryDirectory(
-                prefix="hpc_mlsm-workers-", dir=scratch, ignore_cleanup_errors=True
+                prefix=f"{SCRATCH_PREFIX}{os.getpid()}-", dir=scratch, ignore_cleanup_errors=True
             )
         except OSError as error:
             raise ExecutorError(
@@ -122,6 +130,7 @@ class LocalExecutor(DaskExecutor):
                 local_directory=str(scratch),
                 memory_limit=self._memory_mb * 10**6,
                 env=environment,
+                death_timeout=START_TIMEOUT_S,
             )
             self.client = Client(self._cluster, set_as_default=False, timeout=START_TIMEOUT_S)
             self.client.register_plugin(WorkerSetup())
@@ -147,6 +156,14 @@ class LocalExecutor(DaskExecutor):
                 if nanny.pid:
                     found.append(psutil.Process(nanny.pid))
         return found
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the scratch folders of processes that were killed before they could."""
+    for folder in parent.glob(f"{SCRATCH_PREFIX}*-*"):
+        pid = folder.name.removeprefix(SCRATCH_PREFIX).partition("-")[0]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)) and folder.stat().st_uid == os.getuid():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _memory_share(workers: int, asked_mb: int | None) -> int:

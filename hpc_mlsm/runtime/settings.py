@@ -29,7 +29,7 @@ class ExecutorSettings:
 
     kind: Literal["inline", "local"] = "local"
     workers: Annotated[int, Ge(1), Le(100_000)] | None = None
-    memory_per_worker_mb: Annotated[int, Ge(128)] | None = None
+    memory_per_worker_mb: Annotated[int, Ge(256)] | None = None
     retries: Annotated[int, Ge(0), Le(100)] = 2
     grace_s: Annotated[float, Ge(0)] = 30.0
     scratch: Path | None = None

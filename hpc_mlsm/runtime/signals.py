@@ -18,8 +18,8 @@ from hpc_mlsm.errors import ExecutorError
 RESUME_STATUS = 75
 """Exit status that says "run me again, I will resume" (EX_TEMPFAIL of sysexits.h)."""
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""What asks for a drain; batch systems send SIGUSR1 or SIGTERM before the walltime ends."""
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+"""What asks for a drain; batch systems send SIGUSR1 or SIGTERM before the walltime ends, a closing terminal SIGHUP."""
 
 
 class Interrupted(ExecutorError):  # noqa: N818  (it is no mistake, but a reason to stop)
@@ -116,7 +116,9 @@ def _enter() -> Drain:
             _active = _Active(Drain(), 0, {})
         _active.users += 1
         if not _active.previous and threading.current_thread() is threading.main_thread():
-            _active.previous = {kind: signal.signal(kind, _on_signal) for kind in STOP_SIGNALS}
+            # What is ignored stays so: nohup ignores SIGHUP, and a shell SIGINT for what it runs in the background.
+            heeded = [kind for kind in STOP_SIGNALS if signal.getsignal(kind) is not signal.SIG_IGN]
+            _active.previous = {kind: signal.signal(kind, _on_signal) for kind in heeded}
         return _active.drain
 
 

@@ -103,8 +103,11 @@ def halt(mapping: str) -> None:
 
 
 def unpack(answer: bytes) -> Answer:
-    """The answer that ``run_packed`` packed."""
-    unpacked: Answer = pickle.loads(answer)
+    """The answer that ``run_packed`` packed; one with an error where its value cannot be read back."""
+    try:
+        unpacked: Answer = pickle.loads(answer)
+    except _UNPICKLABLE as error:
+        return Answer(error=ExecutorError(f"the task's result cannot be read back: {error}. Return plain values"))
     return unpacked
 
 

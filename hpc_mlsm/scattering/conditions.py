@@ -72,11 +72,11 @@ class PdfConditions:
             raise ConfigError(f"conditions must be arrays of one length, found shapes {shapes}")
         if not len(self):
             raise ConfigError("conditions of no variants: at least one is needed")
-        for name in shapes:
-            values = getattr(self, name)
+        values = np.array([getattr(self, name) for name in shapes])
+        for name, low, high in zip(shapes, values.min(axis=1), values.max(axis=1), strict=True):
             # A NaN makes both comparisons false.
-            if not (values.min() >= 0 and values.max() < np.inf):
-                raise ConfigError(f"{name} must be finite and not negative, found {values.min()} to {values.max()}")
+            if not (low >= 0 and high < np.inf):
+                raise ConfigError(f"{name} must be finite and not negative, found {low} to {high}")
         if self.u_iso.min() < MIN_U_ISO:
             raise ConfigError(f"u_iso must be at least {MIN_U_ISO:g} Å², the smallest is {self.u_iso.min()} Å²")
         if np.any(self.q_max <= self.q_min):

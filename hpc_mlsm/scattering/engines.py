@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from hpc_mlsm.errors import ConfigError
 from hpc_mlsm.scattering.conditions import PdfConditions, PdfGrid
 from hpc_mlsm.scattering.pairs import pair_lists
 from hpc_mlsm.scattering.pdf import least_stretch, reach, simulate_pdf
@@ -48,7 +49,7 @@ def get_engine(name: EngineName) -> Engine:
     Raises
     ------
     ConfigError
-        If the engine's package is not installed; says how to get it.
+        If the engine is unknown, or its package is not installed; says how to get it.
     """
     if name == "pdffit2":
         from hpc_mlsm.scattering.reference_pdffit2 import pdffit2_engine
@@ -58,7 +59,9 @@ def get_engine(name: EngineName) -> Engine:
         from hpc_mlsm.scattering.reference_diffpy import diffpy_engine
 
         return diffpy_engine()
-    return native_engine
+    if name == "native":
+        return native_engine
+    raise ConfigError(f"engine {name!r} is unknown; there are native, pdffit2 and diffpy")
 
 
 def native_engine(

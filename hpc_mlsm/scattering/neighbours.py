@@ -48,6 +48,7 @@ def enumerate_pairs(differences, weights, classes, repeating, upper, basis, tole
         capacity *= 2
     table = np.zeros(capacity, np.uint64)
     values = np.empty(n_free)
+    finest = 1 / tolerance
     closest = SAME_POSITION * SAME_POSITION
     count = 0
     for n in range(len(differences)):
@@ -73,7 +74,7 @@ def enumerate_pairs(differences, weights, classes, repeating, upper, basis, tole
                         values[k] += b * (m[1, 1] * b + 2.0 * m[1, 2] * c) + m[2, 2] * c * c
                     entry = count
                     if repeating[n]:
-                        entry = _find(values, tolerance, classes[n], invariants, labels, table, count)
+                        entry = _find(values, tolerance, finest, classes[n], invariants, labels, table, count)
                     if entry == count:
                         squares[count] = square
                         for k in range(n_free):
@@ -124,8 +125,8 @@ def _span_u(upper, r_cut, dx, b, c, y, z):  # type: ignore[no-untyped-def]
     return int(np.ceil(middle - half)), int(np.floor(middle + half))
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _find(values, tolerance, label, invariants, labels, table, count):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _find(values, tolerance, finest, label, invariants, labels, table, count):  # type: ignore[no-untyped-def]
     """Entry of the list that has these values and this class; a new one, ``count``, is noted in the table.
 
     The table is open-addressing; a slot holds half of the hash and, in the other half, one more than the entry, so
@@ -133,7 +134,7 @@ def _find(values, tolerance, label, invariants, labels, table, count):  # type: 
     """
     mixed = np.uint64(0x2545F4914F6CDD1D) ^ np.uint64(label)
     for k in range(len(values)):
-        mixed ^= np.uint64(np.int64(np.floor(values[k] / tolerance[k] + 0.5)))
+        mixed ^= np.uint64(np.int64(np.floor(values[k] * finest[k] + 0.5)))
         mixed *= np.uint64(0x9E3779B97F4A7C15)
         mixed ^= mixed >> np.uint64(29)
     upper_half = np.uint64(0xFFFFFFFF00000000)

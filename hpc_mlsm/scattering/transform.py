@@ -58,9 +58,10 @@ def band_limited(
 
     F(Q) = ∫ G sin(Qr) dr is set to zero outside [q_min, q_max), and G = (2/π) ∫ F sin(Qr) dQ taken of what is left.
     """
-    limits = np.unique(np.stack([conditions.q_min, conditions.q_max], axis=1), axis=0)
-    if len(limits) == 1 and internal.size * len(grid) <= _LARGEST_FILTER:
-        return np.asarray(unlimited @ _filter_matrix(grid, internal, *limits[0].tolist()))
+    q_min, q_max = float(conditions.q_min[0]), float(conditions.q_max[0])
+    alike = np.all(conditions.q_min == q_min) and np.all(conditions.q_max == q_max)
+    if alike and internal.size * len(grid) <= _LARGEST_FILTER:
+        return np.asarray(unlimited @ _filter_matrix(grid, internal, q_min, q_max))
     padded = np.zeros((len(unlimited), internal.n_pad - 1))
     padded[:, : internal.size - 1] = unlimited[:, 1:]
     # Rounded up, so that structures whose largest q_max differ a little share the cached sines.

@@ -47,12 +47,13 @@ def run(context: RunContext) -> IngestSummary:
 
 
 def _parse(context: RunContext, catalogue: Catalogue, tasks: list[IngestTask]) -> int:
-    """Parse the files of the tasks; returns how many."""
+    """Read the files of the tasks; returns how many were new or had changed."""
     if not tasks:
         return 0
-    units = sum(task.units for task in tasks)
+    units, parsed = sum(task.units for task in tasks), 0
     with stage_events(context.on_event, STAGE, n_tasks=len(tasks), units="files", n_units=units) as listener:
         for outcome in context.executor.map_tasks(parse_files, tasks, stage=STAGE, on_event=listener):
             result = outcome.value or failed_result(outcome.task, str(outcome.error))
             store_result(catalogue, result)
-    return units
+            parsed += sum(not file.unchanged for file in result.files)
+    return parsed

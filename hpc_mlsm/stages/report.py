@@ -48,6 +48,7 @@ def run(context: RunContext, classified: Classified | None = None) -> Path:
     from hpc_mlsm.report.page import write_report
 
     content = gather(context, classified)
+    context.run.report.parent.mkdir(parents=True, exist_ok=True)
     write_report(content, context.run.report, max_figures=context.config.report.max_figures)
     return context.run.report
 

@@ -1,5 +1,6 @@
 """The index of a store: which structure lies in which shard. What is not in it is not in the store."""
 
+import hashlib
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +26,8 @@ _TABLES = f"""
         rows INTEGER NOT NULL,
         n_structures INTEGER NOT NULL,
         size INTEGER NOT NULL,
-        checksum TEXT NOT NULL
+        checksum TEXT NOT NULL,
+        seal TEXT NOT NULL
     ) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS structures (
         id TEXT PRIMARY KEY,
@@ -34,7 +36,8 @@ _TABLES = f"""
         n_rows INTEGER NOT NULL,
         position INTEGER NOT NULL,
         digest TEXT NOT NULL,
-        shard TEXT NOT NULL REFERENCES shards (name)
+        shard TEXT NOT NULL REFERENCES shards (name),
+        seal TEXT NOT NULL
     ) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS structures_by_shard ON structures (shard, position);
     CREATE TABLE IF NOT EXISTS doomed (name TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -42,7 +45,7 @@ _TABLES = f"""
     PRAGMA user_version = {SCHEMA_VERSION};
 """
 _REBUILD = "delete it and run simulate again: finished shards are found and taken over"
-_INSERT_STRUCTURE = "INSERT OR REPLACE INTO structures VALUES (?, ?, ?, ?, ?, ?, ?)"
+_INSERT_STRUCTURE = "INSERT OR REPLACE INTO structures VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class Index:
@@ -95,10 +98,21 @@ class Index:
         return {name: (size, checksum) for name, size, checksum in self.rows(query)}
 
     def check(self) -> None:
-        """Have SQLite look through its file for damage; a StoreError says what it found."""
-        found = " ".join(str(next(self.rows("PRAGMA quick_check(1)"))[0]).split())
+        """Look through the whole file for damage; a StoreError says what was found."""
+        found = " ".join(str(next(self.rows("PRAGMA integrity_check(1)"))[0]).split())
         if found != "ok":
-            raise StoreError(f"{self.path} is damaged ({found}); {_REBUILD}")
+            raise self._damaged(found)
+        for table in ("shards", "structures"):
+            for row in self.rows(f"SELECT * FROM {table}"):
+                self.require_seal(row)
+
+    def require_seal(self, row: tuple) -> None:
+        """Refuse a row of ``shards`` or ``structures`` that is not as it was put in: SQLite has no checksums."""
+        if _sealed(*row[:-1]) != row:
+            raise self._damaged(f"the row of {row[0]!r} is altered")
+
+    def _damaged(self, found: str) -> StoreError:
+        return StoreError(f"{self.path} is damaged ({found}); {_REBUILD}")
 
     def record(self, record: ShardRecord) -> None:
         """Put a shard in; its structures replace those of the same id. Nothing happens if it is in already."""
@@ -153,9 +167,9 @@ class Index:
 
     def _insert(self, record: ShardRecord, structures: Sequence[StructureRows]) -> None:
         values = (record.name, record.config_hash, record.rows, record.n_structures, record.size, record.checksum)
-        self._db.execute("INSERT OR REPLACE INTO shards VALUES (?, ?, ?, ?, ?, ?)", values)
+        self._db.execute("INSERT OR REPLACE INTO shards VALUES (?, ?, ?, ?, ?, ?, ?)", _sealed(*values))
         rows = (
-            (row.id, row.content_hash, row.first_row, row.n_rows, row.position, row.digest, record.name)
+            _sealed(row.id, row.content_hash, row.first_row, row.n_rows, row.position, row.digest, record.name)
             for row in structures
         )
         self._db.executemany(_INSERT_STRUCTURE, rows)
@@ -201,6 +215,13 @@ class Index:
             yield
         except sqlite3.Error as error:
             raise _translate(self.path, error) from error
+        except UnicodeDecodeError as error:
+            raise self._damaged(str(error)) from error
+
+
+def _sealed(*values: object) -> tuple:
+    """A row with a hash of it as its last value."""
+    return (*values, hashlib.blake2b(repr(values).encode(errors="replace"), digest_size=8).hexdigest())
 
 
 def _connect(path: Path, mode: Mode) -> sqlite3.Connection:
@@ -256,9 +277,7 @@ def _translate(path: Path, error: sqlite3.Error) -> StoreError:
         sqlite3.SQLITE_BUSY: "another process holds it: wait for that one to end, then run again",
         sqlite3.SQLITE_READONLY: "make the folder writable, or put the run directory elsewhere",
         sqlite3.SQLITE_CANTOPEN: "see that the folder exists, may be read and, to change the store, is writable",
-        sqlite3.SQLITE_NOTADB: _REBUILD,
-        sqlite3.SQLITE_CORRUPT: _REBUILD,
         sqlite3.SQLITE_IOERR: "see that the disk is not full and that its file system allows file locks (flock)",
     }
-    remedy = remedies.get(code, "see what is wrong with that file, then run again")
+    remedy = remedies.get(code, _REBUILD)  # what is left are the many faces of a damaged file
     return StoreError(f"{path}: the index of the pattern store cannot be used ({error}); {remedy}")

@@ -18,8 +18,6 @@ from hpc_mlsm.store.schema import Axis, ShardRecord
 from hpc_mlsm.store.shard import REDO
 from hpc_mlsm.store.upkeep import AdoptReport, VerifyReport
 
-_COLUMNS = "id, content_hash, first_row, n_rows, position, digest, shard"
-
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -165,7 +163,7 @@ class PatternStore:
         """The grid of the patterns."""
         self._require_one_configuration()
         for (name,) in self._index.rows("SELECT shard FROM structures LIMIT 1"):
-            with ShardReader(self.folder / name, np.empty(0, dtype=LIVE)) as shard:
+            with ShardReader(self.folder / name, np.empty(0, dtype=LIVE), []) as shard:
                 return shard.axis()
         raise StoreError(f"the pattern store in {self.folder} is empty: run simulate first")
 
@@ -182,13 +180,13 @@ class PatternStore:
             raise StoreError(
                 f"base patterns {start}:{stop} were asked for, but the store has {self.n_structures} structures"
             )
-        chosen = f"SELECT {_COLUMNS} FROM structures ORDER BY id LIMIT {stop - start} OFFSET {start}"
+        chosen = f"SELECT * FROM structures ORDER BY id LIMIT {stop - start} OFFSET {start}"
         order = [row[0] for row in self._index.rows(chosen)]
         live = self._live(f"SELECT * FROM ({chosen}) ORDER BY shard, position", order)
         self._require_all(order, live)
         values = np.empty((len(order), n_points), dtype=np.float32)
         for path, part in live:
-            with ShardReader(path, part) as shard:
+            with ShardReader(path, part, order) as shard:
                 values[part["structure"]] = _fitting(shard.base(part["position"]), n_points, path)
         return values
 
@@ -212,7 +210,7 @@ class PatternStore:
         if ids is not None:
             self._require_all(order, live)
         for path, part in live:
-            with ShardReader(path, part) as shard:
+            with ShardReader(path, part, order) as shard:
                 rows, structures = rows_of(part), np.repeat(part["structure"], part["n_rows"])
                 variants, parameters = shard.variants(), shard.parameters()
                 for start in range(0, len(rows), max_rows):
@@ -232,25 +230,27 @@ class PatternStore:
         StoreError
             If the id is unknown or its shard is damaged.
         """
-        live = self._live(f"SELECT {_COLUMNS} FROM structures WHERE id = ?", [identifier], identifier)
+        live = self._live("SELECT * FROM structures WHERE id = ?", [identifier], identifier)
         self._require_all([identifier], live)
         ((path, part),) = live
-        with ShardReader(path, part) as shard:
+        with ShardReader(path, part, [identifier]) as shard:
             rows = rows_of(part)
             return shard.patterns(rows), {name: values[rows] for name, values in shard.parameters().items()}
 
     def live_shards(self, order: Sequence[str]) -> list[tuple[Path, NDArray[np.void]]]:
         """The shards by name, each with its structures among ``order`` (dtype ``LIVE``, numbered as in it)."""
         self._require_one_configuration()
-        return self._live(f"SELECT {_COLUMNS} FROM structures ORDER BY shard, position", order)
+        return self._live("SELECT * FROM structures ORDER BY shard, position", order)
 
     def _live(self, query: str, order: Sequence[str], *values: object) -> list[tuple[Path, NDArray[np.void]]]:
-        """Structures that a query over ``_COLUMNS``, ordered by shard, gives and that are in ``order``, by shard."""
+        """Rows of ``structures`` that a query gives, ordered by shard, if their ids are in ``order``."""
         number = {identifier: k for k, identifier in enumerate(order)}
         shards: dict[str, int] = {}
 
         def entries() -> Iterator[tuple]:
-            for identifier, _, first_row, n_rows, position, digest, shard in self._index.rows(query, *values):
+            for row in self._index.rows(query, *values):
+                self._index.require_seal(row)
+                identifier, _, first_row, n_rows, position, digest, shard, _ = row
                 if identifier in number:
                     place = shards.setdefault(shard, len(shards))
                     yield place, number[identifier], position, first_row, n_rows, digest.encode()
@@ -264,7 +264,7 @@ class PatternStore:
         if len(hashes) > 1:
             raise StoreError(
                 f"the pattern store in {self.folder} holds patterns of {len(hashes)} configurations "
-                f"({', '.join(hashes)}): let simulate finish, it drops all but the current one"
+                f"({', '.join(map(str, hashes))}): let simulate finish, it drops all but the current one"
             )
 
     def _require_all(self, wanted: list[str], live: list[tuple[Path, NDArray[np.void]]]) -> None:

@@ -1,6 +1,6 @@
 """Reading chosen rows of one shard, after making sure that it is the shard that the index speaks of."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -36,7 +36,7 @@ class ShardReader:
         Here and from every method, if the shard is damaged, missing or another one than the index lists.
     """
 
-    def __init__(self, path: Path, live: NDArray[np.void]) -> None:
+    def __init__(self, path: Path, live: NDArray[np.void], order: Sequence[str]) -> None:
         self._path = path
         self._file = open_shard(path)
         try:
@@ -44,7 +44,7 @@ class ShardReader:
                 check_format(self._file, path)
                 self._entry = self._file["entry"]
                 self._signal = get_text(self._entry["patterns"], "signal")
-                self._check(live)
+                self._check(live, order)
         except StoreError:
             self.close()
             raise
@@ -97,12 +97,13 @@ class ShardReader:
             found = self._entry["parameters"].items()
             return {name: dataset[:] for name, dataset in found if name != "variant"}
 
-    def _check(self, live: NDArray[np.void]) -> None:
+    def _check(self, live: NDArray[np.void], order: Sequence[str]) -> None:
         table = self._entry["structures"]
-        digests, offsets = table["digest"][:], table["offsets"][:]
+        ids, digests, offsets = table["id"].asstr()[:], table["digest"][:], table["offsets"][:]
         positions = live["position"]
         same = (
-            (digests[positions] == live["digest"])
+            (ids[positions] == np.array([order[k] for k in live["structure"]], dtype=object))
+            & (digests[positions] == live["digest"])
             & (offsets[positions] == live["first_row"])
             & (offsets[positions + 1] - offsets[positions] == live["n_rows"])
         )

@@ -39,7 +39,7 @@ def write_view(store: PatternStore, path: Path) -> None:
     layout = h5py.VirtualLayout((store.n_rows, len(axis.values)), dtype=np.float32)
     at, ids, counts, signal, unit = 0, [], [], "", ""
     for shard_path, live in store.live_shards(order):
-        with ShardReader(shard_path, live) as shard:
+        with ShardReader(shard_path, live, order) as shard:
             signal, unit, length = shard.signal()
         place = os.path.relpath(shard_path, path.parent)
         source = h5py.VirtualSource(place, f"entry/patterns/{signal}", shape=(length, len(axis.values)))

@@ -119,7 +119,7 @@ def _cell(given: Mapping[str, float], group: gemmi.SpaceGroup) -> Cell:
     system = group.crystal_system_str()
     if group.ext == "R":
         raise ValueError(f"{group.xhm()}: enter rhombohedral structures in hexagonal axes")
-    fixed = {axis: given["a"] for axis in _LENGTHS_LIKE_A.get(system, "")}
+    fixed = dict.fromkeys(_LENGTHS_LIKE_A.get(system, ""), given["a"])
     if system == "monoclinic":
         free = _UNIQUE_ANGLE[group.monoclinic_unique_axis()]
         fixed |= {angle: 90.0 for angle in _UNIQUE_ANGLE.values() if angle != free}

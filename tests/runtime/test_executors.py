@@ -65,6 +65,17 @@ def unpicklable(task: Number) -> Callable[[], int]:
     return lambda: task.n
 
 
+class OneWay:
+    """A value that can be sent and not be read."""
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return (int, ("not a number",))
+
+
+def one_way(task: Number) -> OneWay:
+    return OneWay()
+
+
 def big(task: Number) -> bytes:
     return bytes(task.n)
 
@@ -127,6 +138,11 @@ def test_a_result_that_cannot_be_sent_is_an_error_of_its_task(executor: Executor
     (outcome,) = executor.map_tasks(unpicklable, numbers(1), stage="results")
     assert isinstance(outcome.error, ExecutorError)
     assert "of type function" in str(outcome.error)
+
+
+def test_a_result_that_cannot_be_read_back_is_an_error_of_its_task(executor: Executor) -> None:
+    (outcome,) = executor.map_tasks(one_way, numbers(1), stage="results")
+    assert "cannot be read back" in str(outcome.error)
 
 
 def test_a_big_result_is_refused_with_the_remedy(executor: Executor) -> None:

@@ -9,16 +9,18 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from hpc_mlsm.errors import ExecutorError
+from hpc_mlsm.runtime.dask_map import TaskMap
 from hpc_mlsm.runtime.dask_worker import ONE_THREAD, numba_cache
-from hpc_mlsm.runtime.events import Event, TaskFailed, TaskRetried, TaskSplit, WorkerLost
+from hpc_mlsm.runtime.events import Event, TaskFailed, TaskRetried, TaskSplit, WorkerLost, ignore
 from hpc_mlsm.runtime.local import LocalExecutor
 from hpc_mlsm.runtime.resources import usable_memory_mb
-from hpc_mlsm.runtime.signals import RESUME_STATUS
+from hpc_mlsm.runtime.signals import RESUME_STATUS, Drain
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -215,6 +217,44 @@ def test_more_memory_than_there_is_is_refused_with_the_figures() -> None:
         LocalExecutor(2, memory_per_worker_mb=usable - 1)
 
 
+class Desert:
+    """A pool whose workers come and go as the test says."""
+
+    client: Any = None
+    capacity = 1
+    retries = 0
+    grace_s = 0.0
+    revive_s = 60.0
+
+    def __init__(self) -> None:
+        self.there: list[str] = []
+
+    def workers(self) -> list[str]:
+        return self.there
+
+    def why_lost(self, pid: int) -> str:
+        return ""
+
+
+def test_patience_with_missing_workers_counts_from_when_they_were_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("hpc_mlsm.runtime.dask_map.time.monotonic", lambda: clock[0])
+    pool = Desert()
+    task_map = TaskMap(pool, total, iter([]), stage="long", on_event=ignore, drain=Drain())
+
+    def look(at: float, there: list[str]) -> None:
+        clock[0], pool.there = at, there
+        task_map._look_after_workers()
+
+    look(1000.0, [])
+    look(1059.0, [])
+    look(1070.0, ["tcp://1"])
+    look(1090.0, [])
+    look(1149.0, [])
+    with pytest.raises(ExecutorError, match="no worker has been there for 60 s"):
+        look(1151.0, [])
+
+
 def test_a_scratch_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ExecutorError, match="cannot make a scratch folder"):
         LocalExecutor(1, scratch=tmp_path / "missing")
@@ -239,15 +279,19 @@ def test_shutdown_ends_busy_workers_soon_and_leaves_nothing(tmp_path: Path, busy
 def test_workers_that_never_come_back_end_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hpc_mlsm.runtime.dask_map.LOOK_S", 0.2)
     with LocalExecutor(1, revive_s=1) as executor:
-        outcomes = executor.map_tasks(sleep_long, batches(3), stage="gone")
-        assert next(outcomes).task.id == "batch-0"
-        executor._cluster.scale(0)
-        with pytest.raises(ExecutorError, match="no worker has been there for 1 s"):
-            next(outcomes)
+
+        def supply() -> Iterator[Batch]:
+            executor._cluster.scale(0)
+            while executor.workers():
+                time.sleep(0.02)
+            yield from batches(3)
+
+        with pytest.raises(ExecutorError, match="no worker has been there for 1 s .* 2 tasks wait"):
+            next(executor.map_tasks(total, supply(), stage="gone"))
 
 
 PROGRAM = """
-import sys, time
+import signal, sys
 from hpc_mlsm.runtime.events import TaskSubmitted
 from hpc_mlsm.runtime.executor import Outcome
 from hpc_mlsm.runtime.factory import make_executor
@@ -256,6 +300,8 @@ from hpc_mlsm.runtime.signals import RESUME_STATUS, Interrupted
 from test_local import batches, nap
 
 def main():
+    # A shell that runs the tests in the background would have it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     kind, scratch, grace, nap_s = sys.argv[1:]
     settings = ExecutorSettings(kind=kind, workers=2, scratch=scratch, grace_s=float(grace))
     try:
@@ -301,13 +347,16 @@ class Program:
             assert line, self.process.communicate()[1]
             self.lines.append(line)
 
+    def survivors(self) -> list[psutil.Process]:
+        """What still runs of it; not what has ended and only waits for init to notice."""
+        session = [p for p in psutil.process_iter(["status"]) if _in_session(p.pid, self.process.pid)]
+        return [process for process in session if process.info["status"] != psutil.STATUS_ZOMBIE]
+
     def finish(self) -> tuple[int, str, str]:
         """Exit status, all output, and errors; nothing of the program may be left."""
         out, errors = self.process.communicate(timeout=30)
         time.sleep(0.1)
-        left = [p for p in psutil.process_iter(["status"]) if _in_session(p.pid, self.process.pid)]
-        # What has ended and only waits for init to notice is not left.
-        assert [process for process in left if process.info["status"] != psutil.STATUS_ZOMBIE] == []
+        assert self.survivors() == []
         assert list(self.scratch.iterdir()) == []
         return self.process.returncode, "".join(self.lines) + out, errors
 
@@ -367,6 +416,24 @@ def test_tasks_that_outlast_the_grace_are_left_undone(tmp_path: Path) -> None:
     assert time.monotonic() - start < 8
     assert (status, errors) == (RESUME_STATUS, "")
     assert "0 tasks of stage naps were finished, 4 more were with the workers and did not finish within 0.5 s" in out
+
+
+def test_a_killed_driver_takes_its_workers_along_and_the_next_sweeps_up(tmp_path: Path) -> None:
+    program = Program(tmp_path, "local", grace_s=20, nap_s=60)
+    program.wait_for("running", 2)
+    (left,) = program.scratch.iterdir()
+    program.process.kill()
+    program.process.wait()
+    deadline = time.monotonic() + 5
+    while program.survivors() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert program.survivors() == []
+    program.process.communicate()
+    others = program.scratch / left.name.replace(str(program.process.pid), "1")
+    others.mkdir()
+    with LocalExecutor(1, scratch=program.scratch):
+        assert not left.exists()
+    assert list(program.scratch.iterdir()) == [others]
 
 
 def test_a_complete_map_is_silent_and_leaves_nothing(tmp_path: Path) -> None:

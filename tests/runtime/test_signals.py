@@ -21,6 +21,8 @@ from hpc_mlsm.runtime.signals import (
 
 @pytest.fixture(autouse=True)
 def _same_handlers_afterwards() -> Iterator[None]:
+    # A shell that runs the tests in the background would have it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     before = [signal.getsignal(number) for number in STOP_SIGNALS]
     yield
     assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
@@ -53,6 +55,17 @@ def test_a_second_ctrl_c_aborts_and_further_terms_do_not() -> None:
         assert drain.reason == "SIGUSR1"
         with pytest.raises(KeyboardInterrupt):
             send(signal.SIGINT)
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with draining() as drain:
+            send(signal.SIGHUP)
+            assert not drain.requested
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, previous)
 
 
 def test_the_grace_counts_from_the_first_request() -> None:

@@ -80,7 +80,7 @@ def test_the_model_beats_guessing_and_the_baseline_stands_beside_it(finished: tu
 
 def test_sample_patterns_are_ranked_in_the_tables(finished: tuple[Path, Path]) -> None:
     folder = RunDirectory(finished[0]).predictions
-    rows = list(csv.DictReader((folder / "predictions.csv").open()))
+    rows = list(csv.DictReader((folder / "predictions.csv").read_text().splitlines()))
     assert {row["rank"] for row in rows} == {"1", "2", "3", "4", "5"}
     assert len({row["pattern"] for row in rows}) == 3
     assert (folder / "predictions.nxs").stat().st_size > 0

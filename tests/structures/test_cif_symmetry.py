@@ -2,6 +2,7 @@
 
 import gemmi
 import pytest
+import spglib
 
 from hpc_mlsm.errors import StructureError
 from hpc_mlsm.structures.cif import parse_cif
@@ -62,6 +63,16 @@ def test_operations_that_make_no_group_are_refused(triplets: tuple[str, ...]) ->
     assert caught.value.reason == "bad_symmetry"
 
 
+def test_operations_that_spglib_cannot_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise spglib.SpglibError("no")
+
+    monkeypatch.setattr(spglib, "get_spacegroup_type_from_symmetry", refuse)
+    with pytest.raises(StructureError) as caught:
+        group_of(("x,y,z", "-x+1/8,-y,-z", "x+1/24,y,z"))
+    assert caught.value.reason == "bad_symmetry"
+
+
 def test_an_absurd_number_of_operations_is_refused_at_once() -> None:
     with pytest.raises(StructureError) as caught:
         stated_operations(block(operations=("x,y,z",) * 1000))
@@ -115,7 +126,12 @@ def test_a_number_alone_means_the_standard_setting_and_is_noted() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["_space_group_IT_number 0", "_space_group_IT_number 231", "_space_group_IT_number 2.5", "_space_group_name_Hall 'Q'"],
+    [
+        "_space_group_IT_number 0",
+        "_space_group_IT_number 231",
+        "_space_group_IT_number 2.5",
+        "_space_group_name_Hall 'Q'",
+    ],
 )
 def test_nonsense_names_allow_nothing(line: str) -> None:
     assert symbols(line) == []
@@ -141,7 +157,9 @@ def test_the_cell_decides_between_hexagonal_and_rhombohedral_axes() -> None:
     """Calcite in both descriptions (Graf 1961): the same density, 2.711 g/cm³."""
     name = "_symmetry_space_group_name_H-M 'R -3 c'"
     hexagonal = crystal(name, "4.990 4.990 17.061 90 90 120", "Ca 0 0 0\nC 0 0 .25\nO .2578 0 .25")
-    rhombohedral = crystal(name, "6.3757 6.3757 6.3757 46.075 46.075 46.075", "Ca 0 0 0\nC .25 .25 .25\nO .5078 -.0078 .25")
+    rhombohedral = crystal(
+        name, "6.3757 6.3757 6.3757 46.075 46.075 46.075", "Ca 0 0 0\nC .25 .25 .25\nO .5078 -.0078 .25"
+    )
     assert (hexagonal.space_group_symbol, len(hexagonal.unit_cell)) == ("R -3 c:H", 30)
     assert (rhombohedral.space_group_symbol, len(rhombohedral.unit_cell)) == ("R -3 c:R", 10)
     for calcite in (hexagonal, rhombohedral):

@@ -1,0 +1,60 @@
+"""Reference engine: the PDFCalculator of diffpy.srreal."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpc_mlsm.errors import ConfigError
+from hpc_mlsm.scattering.conditions import PdfConditions, PdfGrid
+from hpc_mlsm.scattering.reference_pdffit2 import diffpy_structure
+from hpc_mlsm.structures.structure import Structure
+
+if TYPE_CHECKING:
+    from hpc_mlsm.scattering.engines import Engine
+
+
+def diffpy_engine() -> "Engine":
+    """An engine that computes with diffpy.srreal (Juhás et al., Acta Cryst. A71 (2015) 562).
+
+    Scattering amplitudes are the atomic numbers. Its grid consists of multiples of r_step.
+
+    Raises
+    ------
+    ConfigError
+        If diffpy.srreal cannot be imported; the engine itself raises it for a grid that is not of multiples of r_step.
+    """
+    try:
+        from diffpy.srreal.pdfcalculator import PDFCalculator
+    except ImportError as error:
+        raise ConfigError(
+            f"the engine diffpy needs the package diffpy.srreal, but importing it failed ({error}). Working binaries "
+            "are on conda-forge only: make the environment with 'conda env create -f environment.yml' (in the "
+            "project's root folder), or choose the engine native"
+        ) from error
+
+    def engine(
+        structure: Structure, axis_scales: NDArray[np.float64], conditions: PdfConditions, grid: PdfGrid
+    ) -> NDArray[np.float64]:
+        first = round(grid.r_min / grid.r_step)
+        if abs(first * grid.r_step - grid.r_min) > 1e-6:
+            raise ConfigError(f"the engine diffpy needs an r_min that is a multiple of r_step, found {grid}")
+        calculator = PDFCalculator()
+        calculator.setScatteringFactorTableByType("electronnumber")
+        calculator.rstep = grid.r_step
+        calculator.rmin = max(0.0, grid.r_min - grid.r_step / 2)
+        calculator.rmax = grid.r[-1] + grid.r_step / 2
+        patterns = []
+        for v in range(len(conditions)):
+            calculator.qmin = float(conditions.q_min[v])
+            calculator.qmax = float(conditions.q_max[v])
+            calculator.qdamp = float(conditions.q_damp[v])
+            calculator.qbroad = float(conditions.q_broad[v])
+            calculator.delta1 = float(conditions.delta1[v])
+            calculator.delta2 = float(conditions.delta2[v])
+            atoms = diffpy_structure(structure, axis_scales[v], float(conditions.u_iso[v]))
+            r, g = calculator(atoms, spdiameter=float(conditions.diameter[v]))
+            patterns.append(np.asarray(g)[np.searchsorted(r, grid.r - grid.r_step / 2)])
+        return np.array(patterns)
+
+    return engine
