@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from hpc_mlsm.archive.tables import candidate_table
@@ -17,7 +18,8 @@ from hpc_mlsm.stages.simulate import SimulateSummary
 from hpc_mlsm.stages.status import StageStatus
 from hpc_mlsm.stages.train import TrainSummary
 
-MAX_PATTERNS_SHOWN = 10
+MAX_PATTERNS_SHOWN = 25
+MAX_FULL_TABLES = 2
 
 
 def line(stage: str, summary: Any) -> str:
@@ -96,12 +98,24 @@ _WORDS: dict[str, Callable[[Any], str]] = {
 
 
 def print_candidates(console: Console, classified: Classified) -> None:
-    """A table of candidates for each of the first patterns."""
-    for pattern, ranking in list(zip(classified.patterns, classified.rankings, strict=True))[:MAX_PATTERNS_SHOWN]:
-        console.print(candidate_table(ranking.candidates, title=pattern.name))
-    left = len(classified.rankings) - MAX_PATTERNS_SHOWN
-    if left > 0:
-        console.print(f"and {left} more patterns, in the tables and the report")
+    """All candidates of a few patterns, or the first three of each of many."""
+    found = list(zip(classified.patterns, classified.rankings, strict=True))
+    if len(found) <= MAX_FULL_TABLES:
+        for pattern, ranking in found:
+            console.print(candidate_table(ranking.candidates, title=pattern.name))
+        return
+    table = Table(title="Candidates and their probabilities")
+    for heading in ("pattern", "first", "second", "third"):
+        table.add_column(heading)
+    for pattern, ranking in found[:MAX_PATTERNS_SHOWN]:
+        cells = [
+            f"{candidate.formula} [dim]{escape(candidate.space_group_symbol)}[/dim], {candidate.probability:.0%}"
+            for candidate in ranking.candidates[:3]
+        ]
+        table.add_row(escape(pattern.name), *cells)
+    console.print(table)
+    if len(found) > MAX_PATTERNS_SHOWN:
+        console.print(f"and {len(found) - MAX_PATTERNS_SHOWN} more patterns, in the tables and the report")
 
 
 def plan_table(summary: PlanSummary) -> Table:

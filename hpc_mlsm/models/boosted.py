@@ -1,7 +1,6 @@
 """Gradient-boosted trees (XGBoost): training that streams its rows and resumes from checkpoints."""
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpc_mlsm.errors import ConfigError
+from hpc_mlsm.errors import ConfigError, PlanError
+from hpc_mlsm.models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from hpc_mlsm.models.settings import BoostedSettings
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def train_boosted(
     """Train until the validation loss stops falling.
 
     The patterns are streamed once into XGBoost's binned form, so the memory needed does not include them as floats.
-    A checkpoint is written every few rounds; a later call with the same fingerprint goes on from the newest.
+    A checkpoint is written every few rounds, at the end, and where an exception stops the training; a later call with
+    the same fingerprint goes on from it, to exactly the model that an undisturbed training gives.
 
     Parameters
     ----------
@@ -68,49 +69,103 @@ def train_boosted(
     n_classes
         Labels are 0 … n_classes - 1.
     checkpoints
-        Folder for checkpoints; checkpoints of another fingerprint are ignored and replaced.
+        Folder for checkpoints; checkpoints of another fingerprint, and damaged ones, are ignored and replaced.
     fingerprint
         Names the data and settings.
     threads
         For XGBoost.
     on_round
-        Told of every finished round.
+        Told of every finished round; what it raises stops the training.
 
     Raises
     ------
     ConfigError
         If there are fewer than two classes, or the device is not there.
+    PlanError
+        If the memory does not suffice.
+    BundleError
+        If a checkpoint cannot be written.
     """
     if n_classes < 2:
         raise ConfigError(
             f"training needs at least two classes, found {n_classes}; raise group.threshold or ingest more structures"
         )
+    if settings.device == "cuda":
+        _refuse_missing_gpu()
     import xgboost
 
     train_matrix = _binned(train, settings, threads, reference=None)
     valid_matrix = _binned(validation, settings, threads, reference=train_matrix)
-    parameters = _parameters(settings, n_classes, threads)
-    history = _resume(checkpoints, fingerprint)
-    resumed_from = len(history)
-    start = _checkpoint_file(checkpoints, resumed_from) if history else None
-    booster = xgboost.Booster(parameters, cache=[train_matrix, valid_matrix], model_file=start)
+    saved = load_checkpoint(checkpoints, fingerprint) or Checkpoint((), b"")
+    booster = xgboost.Booster(
+        _parameters(settings, n_classes, threads),
+        cache=[train_matrix, valid_matrix],
+        model_file=bytearray(saved.booster) if saved.history else None,
+    )
+    training = _Training(booster, train_matrix, valid_matrix, list(saved.history))
+    n_saved = len(saved.history)
     with xgboost.config_context(verbosity=1):
-        while len(history) < settings.rounds and not _stalled(history, settings.early_stopping_rounds):
-            try:
-                booster.update(train_matrix, len(history))
-            except xgboost.core.XGBoostError as error:
-                if settings.device == "cuda" and not history:
-                    first_line = str(error).splitlines()[0]
-                    raise ConfigError(
-                        f"XGBoost cannot use the GPU ({first_line}); set train.boosted.device to cpu, or run on a GPU node"
-                    ) from error
+        try:
+            while not training.is_finished(settings):
+                on_round(training.round())
+                if len(training.history) % settings.checkpoint_every == 0:
+                    n_saved = training.save(checkpoints, fingerprint)
+        finally:
+            training.complete()
+            if len(training.history) > n_saved:
+                training.save(checkpoints, fingerprint)
+    best = int(np.argmin(training.history)) + 1
+    return BoostedModel(booster[:best], tuple(training.history), len(saved.history))
+
+
+@dataclass
+class _Training:
+    """A booster, its data, and the validation loss after each of its rounds."""
+
+    booster: "xgboost.Booster"
+    train: "xgboost.QuantileDMatrix"
+    validation: "xgboost.QuantileDMatrix"
+    history: list[float]
+
+    def is_finished(self, settings: BoostedSettings) -> bool:
+        patience = settings.early_stopping_rounds
+        stalled = len(self.history) > patience and int(np.argmin(self.history)) < len(self.history) - patience
+        return stalled or len(self.history) >= settings.rounds
+
+    def round(self) -> Round:
+        """Grow the trees of one round, the same ones whatever was done in this process before.
+
+        XGBoost seeds its generator anew for each round, but draws from it once more in the first round of a process,
+        when it makes what grows trees (github.com/dmlc/xgboost/issues/10324). Switching to another tree method and
+        back discards that, so that every round is a first one in this respect; trees and cached scores stay.
+        """
+        import xgboost
+
+        self.booster.set_param({"tree_method": "approx"})
+        self.booster.save_config()
+        self.booster.set_param({"tree_method": "hist"})
+        try:
+            self.booster.update(self.train, len(self.history))
+        except xgboost.core.XGBoostError as error:
+            if "memory" not in str(error) and "bad_alloc" not in str(error):
                 raise
-            history.append(_loss(booster, valid_matrix, len(history)))
-            on_round(Round(len(history), history[-1]))
-            if len(history) % settings.checkpoint_every == 0:
-                _save_checkpoint(checkpoints, booster, history, fingerprint)
-    best = int(np.argmin(history)) + 1
-    return BoostedModel(booster[:best], tuple(history), resumed_from)
+            raise PlanError(
+                f"XGBoost ran out of memory in round {len(self.history) + 1}; lower simulate.variants, raise "
+                "group.threshold so that there are fewer classes, or use a machine with more memory"
+            ) from error
+        self.complete()
+        return Round(len(self.history), self.history[-1])
+
+    def complete(self) -> None:
+        """Note the loss of a round that was grown: at once, or after a signal that came in between."""
+        if self.booster.num_boosted_rounds() > len(self.history):
+            self.history.append(float(self.booster.eval(self.validation, "validation").rsplit(":", 1)[1]))
+
+    def save(self, folder: Path, fingerprint: str) -> int:
+        """Write a checkpoint; returns the rounds that it holds."""
+        checkpoint = Checkpoint(tuple(self.history), bytes(self.booster.save_raw("ubj")))
+        save_checkpoint(folder, checkpoint, fingerprint)
+        return len(self.history)
 
 
 def predict_margins(booster: "xgboost.Booster", patterns: NDArray[np.float32], n_classes: int) -> NDArray[np.float32]:
@@ -168,48 +223,18 @@ def _binned(
     return xgboost.QuantileDMatrix(Batches(), max_bin=settings.max_bin, ref=reference, nthread=threads)
 
 
-def _loss(booster: "xgboost.Booster", matrix: "xgboost.QuantileDMatrix", iteration: int) -> float:
-    return float(booster.eval(matrix, "validation", iteration).rsplit(":", 1)[1])
+def _refuse_missing_gpu() -> None:
+    """XGBoost trains on the CPU where it finds no GPU; whoever asked for one should rather know."""
+    import xgboost
 
-
-def _stalled(history: list[float], patience: int) -> bool:
-    return len(history) > patience and int(np.argmin(history)) < len(history) - patience
-
-
-def _checkpoint_file(folder: Path, rounds: int) -> Path:
-    return folder / f"round-{rounds:05d}.ubj"
-
-
-def _save_checkpoint(folder: Path, booster: "xgboost.Booster", history: list[float], fingerprint: str) -> None:
-    """Write the booster, then the state that names it; only what the state names is ever read back."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = _checkpoint_file(folder, len(history))
-    _replace(path, bytes(booster.save_raw("ubj")))
-    state = {"fingerprint": fingerprint, "history": history}
-    _replace(folder / "state.json", json.dumps(state).encode())
-    for older in folder.glob("round-*.ubj"):
-        if older != path:
-            older.unlink()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.part")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
-def _resume(folder: Path, fingerprint: str) -> list[float]:
-    """Validation losses of the rounds that the newest usable checkpoint holds; empty where there is none."""
-    try:
-        state = json.loads((folder / "state.json").read_text())
-        history = [float(loss) for loss in state["history"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-    usable = state.get("fingerprint") == fingerprint and _checkpoint_file(folder, len(history)).is_file()
-    return history if usable else []
+    matrix = xgboost.DMatrix(np.ones((2, 1)), label=np.zeros(2))
+    with xgboost.config_context(verbosity=0):
+        configured = json.loads(xgboost.Booster({"device": "cuda"}, cache=[matrix]).save_config())
+    if not configured["learner"]["generic_param"]["device"].startswith("cuda"):
+        raise ConfigError(
+            "train.boosted.device is cuda, but XGBoost finds no GPU here; set it to cpu, or run on a node with a GPU "
+            "and its driver"
+        )
 
 
 def settings_fingerprint(settings: BoostedSettings) -> dict[str, Any]:

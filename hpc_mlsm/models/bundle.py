@@ -1,9 +1,12 @@
-"""A trained model with all that prediction needs, in one folder, without pickle."""
+"""A trained model with all that prediction needs, in one folder, without pickle.
+
+The manifest names the other files, whose names contain their checksums. So a bundle is replaced in one moment, when its
+manifest is: until then all files of the old one are there, and a reader gets either the old bundle or the new one.
+"""
 
 import hashlib
+import io
 import json
-import shutil
-import tempfile
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,19 +24,21 @@ from hpc_mlsm.models.boosted import predict_margins
 from hpc_mlsm.models.calibration import probabilities
 from hpc_mlsm.models.classes import ClassEntry
 from hpc_mlsm.models.retrieval import Retrieval
+from hpc_mlsm.models.writing import replace_file
 from hpc_mlsm.scattering.normalise import standardise
 from hpc_mlsm.structures.structure import Structure
 
 SCHEMA_VERSION = 1
 MANIFEST = "bundle.json"
-_FILES = ("model.ubj", "classes.json", "structures.jsonl", "references.h5")
+_PARTS = {"model": ".ubj", "classes": ".json", "structures": ".jsonl", "references": ".h5"}
+"""What a bundle consists of besides its manifest, and the endings of the files' names."""
 
 
 @dataclass(frozen=True)
 class BundleInfo:
     """What a bundle says of itself.
 
-    ``axis`` is the grid as name, unit and values; ``q_range`` the momentum-transfer ranges it was trained with;
+    ``axis`` is the grid as name, unit and values; ``settings`` what it was trained with, ranges of Q among it;
     ``fingerprint`` names the training data and settings; ``temperature`` turns scores into probabilities.
     """
 
@@ -107,28 +112,48 @@ class Bundle:
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
-    """Write a bundle so that the folder holds either the old one or the new one, whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    """Write a bundle, in the place of the one that may be in the folder.
+
+    Raises
+    ------
+    BundleError
+        If it cannot be written; the old bundle is still there then, whole.
+    """
     try:
-        partial.chmod(0o755)
-        (partial / "model.ubj").write_bytes(bundle.model)
-        (partial / "classes.json").write_text(class_table.to_json(bundle.classes))
-        lines = [structure.to_json() for structure in bundle.structures]
-        (partial / "structures.jsonl").write_text("\n".join(lines) + "\n")
-        _write_references(partial / "references.h5", bundle.retrieval)
-        manifest = {
-            "schema": SCHEMA_VERSION,
-            "info": asdict(bundle.info),
-            "files": {name: _checksum(partial / name) for name in _FILES},
-        }
-        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1))
-        _swap(partial, folder)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        free = shutil.disk_usage(folder.parent).free / 1e6
-        raise BundleError(f"the bundle {folder} cannot be written: {error}; {free:.0f} MB are free there") from error
+        raise BundleError(f"the folder {folder} cannot be made: {error}") from error
+    contents = {
+        "model": bundle.model,
+        "classes": class_table.to_json(bundle.classes).encode(),
+        "structures": "\n".join(structure.to_json() for structure in bundle.structures).encode(),
+        "references": _references_image(bundle.retrieval),
+    }
+    files = {}
+    info = json.loads(json.dumps(asdict(bundle.info)))  # as it will be read back
+    try:
+        for part, content in contents.items():
+            checksum = hashlib.sha256(content).hexdigest()
+            name = f"{part}-{checksum[:16]}{_PARTS[part]}"
+            replace_file(folder / name, content)
+            files[part] = {"name": name, "sha256": checksum}
+        described = {"schema": SCHEMA_VERSION, "info": info, "files": files}
+        manifest = described | {"sha256": _checksum_of(described)}
+        replace_file(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove_unnamed(folder)
+
+
+def _remove_unnamed(folder: Path) -> None:
+    """Remove the files of bundles that were replaced, or were never finished."""
+    try:
+        kept = {file["name"] for file in read_manifest(folder)["files"].values()}
+    except BundleError:
+        kept = set()
+    for part, ending in _PARTS.items():
+        for path in (*folder.glob(f"{part}-*{ending}"), *folder.glob(f".{part}-*{ending}.part")):
+            if path.name not in kept:
+                path.unlink(missing_ok=True)
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -140,74 +165,84 @@ def load_bundle(folder: Path) -> Bundle:
         If it is missing, of another version, or a file was altered or lost.
     """
     manifest = read_manifest(folder)
-    for name, expected in manifest["files"].items():
-        path = folder / name
-        if not path.is_file():
-            raise BundleError(f"{folder} is incomplete: {name} is missing; train again, or copy the whole folder")
-        if _checksum(path) != expected:
-            raise BundleError(f"{path} was altered since it was trained (its checksum differs); train again")
     info = bundle_info(manifest)
-    lines = (folder / "structures.jsonl").read_text().splitlines()
+    contents = {part: _read_part(folder, manifest["files"][part]) for part in _PARTS}
+    lines = contents["structures"].decode().splitlines()
     return Bundle(
         info=info,
-        classes=class_table.from_json((folder / "classes.json").read_text()),
-        structures=tuple(Structure.from_json(line) for line in lines if line),
-        retrieval=_read_references(folder / "references.h5", info.n_classes),
-        model=(folder / "model.ubj").read_bytes(),
+        classes=class_table.from_json(contents["classes"].decode()),
+        structures=tuple(Structure.from_json(line) for line in lines),
+        retrieval=_references(contents["references"], info.n_classes),
+        model=contents["model"],
     )
 
 
+def _read_part(folder: Path, file: dict[str, str]) -> bytes:
+    path = folder / Path(file["name"]).name
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"{folder} is incomplete: {path.name} is missing; train again, or copy the whole folder"
+        ) from error
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error}; train again, or copy the whole folder") from error
+    if hashlib.sha256(content).hexdigest() != file["sha256"]:
+        raise BundleError(f"{path} was altered since it was trained (its checksum differs); train again")
+    return content
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a bundle, its version checked."""
+    """The manifest of a bundle, its version and checksum checked.
+
+    Raises
+    ------
+    BundleError
+        If there is none, or it is altered or of another version.
+    """
     path = folder / MANIFEST
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError as error:
+        manifest = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise BundleError(f"{folder} holds no trained model ({MANIFEST} is missing); run the train stage") from error
     except (OSError, ValueError) as error:
         raise BundleError(f"{path} cannot be read: {error}; train again") from error
-    if manifest.get("schema") != SCHEMA_VERSION:
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if schema != SCHEMA_VERSION:
         raise BundleError(
-            f"{folder} is a bundle of version {manifest.get('schema')}, this program needs {SCHEMA_VERSION}; train again"
+            f"{folder} is a bundle of version {schema}, this program needs {SCHEMA_VERSION}; train again"
         )
-    return manifest
+    described = {key: value for key, value in manifest.items() if key != "sha256"}
+    if manifest.get("sha256") != _checksum_of(described):
+        raise BundleError(f"{path} was altered since it was trained (its checksum differs); train again")
+    return described
 
 
 def bundle_info(manifest: dict[str, Any]) -> BundleInfo:
-    """What a manifest says of its bundle."""
+    """What a manifest, as ``read_manifest`` gives it, says of its bundle."""
     raw = dict(manifest["info"])
     return BundleInfo(**{**raw, "axis_values": tuple(raw["axis_values"])})
 
 
 def bundle_hash(folder: Path) -> str:
     """Short name of exactly this bundle, for the provenance of predictions."""
-    return _checksum(folder / MANIFEST)[:16]
+    return _checksum_of(read_manifest(folder))[:16]
 
 
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _checksum_of(described: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
-def _swap(partial: Path, folder: Path) -> None:
-    """Put the new folder in the place of the old one; a kill in between leaves one of them whole."""
-    if folder.exists():
-        old = folder.with_name(f".{folder.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-        partial.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        partial.rename(folder)
-
-
-def _write_references(path: Path, retrieval: Retrieval) -> None:
-    with h5py.File(path, "w", locking=False) as file:
+def _references_image(retrieval: Retrieval) -> bytes:
+    # In memory, because HDF5 ends the process with a segmentation fault when a disk fills up under it.
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
         options = hdf5plugin.Blosc2(cname="zstd", clevel=3, filters=hdf5plugin.Blosc2.SHUFFLE)
         file.create_dataset("references", data=retrieval.references, chunks=True, compression=options, fletcher32=True)
         file.create_dataset("labels", data=retrieval.labels)
+    return image.getvalue()
 
 
-def _read_references(path: Path, n_classes: int) -> Retrieval:
-    with h5py.File(path, "r", locking=False) as file:
+def _references(image: bytes, n_classes: int) -> Retrieval:
+    with h5py.File(io.BytesIO(image), "r") as file:
         return Retrieval(file["references"][()], file["labels"][()], n_classes)

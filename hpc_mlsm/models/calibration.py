@@ -6,8 +6,12 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 
+BLOCK_ROWS_BYTES = 64e6
+"""Margins that are looked at together take at most about this much memory."""
+
+
 def fit_temperature(margins: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """The temperature that minimises the negative log-likelihood of validation labels.
+    """The temperature that minimises the negative log-likelihood of validation labels, between 0.05 and 20.
 
     Parameters
     ----------
@@ -15,10 +19,15 @@ def fit_temperature(margins: NDArray[np.float32], labels: NDArray[np.int64]) -> 
         Untransformed scores.
     labels : array (rows,)
     """
-    rows = np.arange(len(labels))
+    block = max(1, int(BLOCK_ROWS_BYTES / (8 * margins.shape[1])))
 
     def loss(log_temperature: float) -> float:
-        return -float(log_softmax(margins / np.exp(log_temperature), axis=1)[rows, labels].mean())
+        total = 0.0
+        for start in range(0, len(labels), block):
+            own = labels[start : start + block]
+            scaled = margins[start : start + block] / np.exp(log_temperature)
+            total -= float(log_softmax(scaled, axis=1)[np.arange(len(own)), own].sum())
+        return total / len(labels)
 
     found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded", options={"xatol": 1e-3})
     return float(np.exp(found.x))

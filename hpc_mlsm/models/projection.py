@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from hpc_mlsm.models.settings import BoostedSettings
 
-MB = 1e6
+BYTES_PER_NODE = 75.0
+"""Of one node of a tree in memory; measured with XGBoost 3.2."""
 
 
 @dataclass(frozen=True)
@@ -15,31 +16,47 @@ class TrainingMemory:
     margins: float
     binned: float
     histograms: float
+    trees: float
 
     @property
     def total(self) -> float:
         """Sum of the parts."""
-        return self.gradients + self.margins + self.binned + self.histograms
+        return self.gradients + self.margins + self.binned + self.histograms + self.trees
 
 
 def boosted_memory(
     train_rows: int, valid_rows: int, n_points: int, n_classes: int, settings: BoostedSettings
 ) -> TrainingMemory:
-    """Memory of training gradient-boosted trees.
+    """Memory of training gradient-boosted trees, besides the 0.2 GB of the program itself.
 
-    Gradients take a float pair (8 bytes) per training row and class, margins a float per row and class, binned data a
-    byte (two above 256 bins) per row and point, histograms a double pair per bin, point and open node (for vector
-    leaves, and class).
+    Per row and class, gradients take a float pair (8 bytes) for training rows, and margins a float for training rows
+    and two for validation rows, whose loss is computed on a copy. Binned data are kept by rows and by columns, each
+    with a byte (two above 256 bins) per row and point. Histograms take a double pair per bin, point and node that is
+    split or could be (for vector leaves, and class). Trees count as full in every round, which they hardly are; the
+    difference pays for the copies that are made while a checkpoint is written.
     """
-    rows = train_rows + valid_rows
-    width = n_classes if settings.trees == "vector" else 1
-    open_nodes = 2 ** (settings.max_depth - 1)
+    nodes = _nodes(train_rows, n_classes, settings)
+    per_tree, trees = (n_classes, 1) if settings.trees == "vector" else (1, n_classes)
     return TrainingMemory(
         gradients=8.0 * train_rows * n_classes,
-        margins=4.0 * rows * n_classes,
-        binned=(1.0 if settings.max_bin <= 256 else 2.0) * rows * n_points,
-        histograms=16.0 * settings.max_bin * n_points * open_nodes * width,
+        margins=(4.0 * train_rows + 8.0 * valid_rows) * n_classes,
+        binned=2.0 * (1 if settings.max_bin <= 256 else 2) * (train_rows + valid_rows) * n_points,
+        histograms=16.0 * settings.max_bin * n_points * nodes / 2 * per_tree,
+        trees=(BYTES_PER_NODE + 4.0 * (per_tree - 1)) * settings.rounds * trees * nodes,
     )
+
+
+def _nodes(train_rows: int, n_classes: int, settings: BoostedSettings) -> float:
+    """Nodes of one tree at most: by its depth, by its rows, and by the curvature that each leaf needs.
+
+    The second derivatives of the loss start as 2 p (1 - p) with p = 1 / classes, and shrink.
+    """
+    rows = train_rows * settings.subsample
+    leaves = min(2.0**settings.max_depth, rows)
+    if settings.trees == "per_class" and settings.min_child_weight > 0:
+        curvature = 2 * rows * (1 - 1 / n_classes) / n_classes
+        leaves = min(leaves, max(1.0, curvature / settings.min_child_weight))
+    return 2 * leaves
 
 
 def remedy(memory: TrainingMemory, available: float) -> str:

@@ -36,7 +36,7 @@ def crystal_systems_figure(catalogue: CatalogueSummary) -> "Figure":
     names = [*CRYSTAL_SYSTEMS, *others]
     numbers = [catalogue.crystal_systems.get(name, 0) for name in names]
     axes.barh(range(len(names)), numbers, color=BLUE, height=0.66)
-    axes.set_yticks(range(len(names)), [plain_figure(name) for name in names])
+    axes.set_yticks(range(len(names)), [plain_figure(name, 16) for name in names])
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
     for place, number in enumerate(numbers):
@@ -83,26 +83,30 @@ def draw_group_sizes(axes: "Axes", groups: GroupSummary) -> None:
 def accuracy_figure(scores: tuple[ModelScore, ...]) -> "Figure":
     """Share of test rows whose class is among the first k, for all models."""
     figure, axes = new_axes(4.4, 3.1)
-    draw_accuracy(axes, scores, height_pt=175)
+    draw_accuracy(axes, scores, (265, 175))
     return figure
 
 
-def draw_accuracy(axes: "Axes", scores: tuple[ModelScore, ...], height_pt: float, label_size: float = 7.5) -> None:
-    """Draw accuracy at each k into given axes of about that height, a bar for each model."""
+def draw_accuracy(
+    axes: "Axes", scores: tuple[ModelScore, ...], size_pt: tuple[float, float], label_size: float = 7.5
+) -> None:
+    """Draw accuracy at each k, a bar for each model, into given axes of about that width and height."""
     ks = sorted({k for score in scores for k in score.top_k})
     width = 0.84 / len(scores)
+    # Numbers over the bars are turned where bars are narrower than five figures of 0.6 em.
+    upright = 5 * 0.6 * label_size < size_pt[0] / len(ks) * width
     colours = iter(SERIES * (1 + len(scores) // len(SERIES)))
     for place, score in enumerate(scores):
         x = np.arange(len(ks)) + (place - (len(scores) - 1) / 2) * width
         y = [100 * score.top_k.get(k, np.nan) for k in ks]
         colour = GRID if score.dummy else next(colours)
-        axes.bar(x, y, 0.92 * width, color=colour, label=plain_figure(score.name))
+        axes.bar(x, y, 0.92 * width, color=colour, label=plain_figure(score.name, 34))
         for at, value in zip(x, y, strict=True):
             if np.isfinite(value):
                 text = percent(value / 100).removesuffix("%").strip()
                 axes.annotate(
-                    text, (at, value), (0, 2), textcoords="offset points", ha="center", fontsize=label_size,
-                    rotation=90 if len(scores) > 4 else 0, va="bottom",
+                    text, (at, value), (0, 2), textcoords="offset points", ha="center", va="bottom",
+                    fontsize=label_size, rotation=0 if upright else 90,
                 )  # fmt: skip
     axes.set_xticks(range(len(ks)), [str(k) for k in ks])
     axes.tick_params(axis="x", length=0)
@@ -114,7 +118,8 @@ def draw_accuracy(axes: "Axes", scores: tuple[ModelScore, ...], height_pt: float
     # The legend stands inside, above 100 %, where names of any length have room.
     columns = 1 if len(scores) <= 3 else 2
     rows = -(-len(scores) // columns)
-    axes.set_ylim(0, (110 if len(scores) <= 4 else 120) / (1 - rows * 1.75 * label_size / height_pt))
+    legend_pt = rows * 1.75 * label_size + (4 if upright else 4 * label_size)
+    axes.set_ylim(0, 105 / (1 - legend_pt / size_pt[1]))
     axes.legend(
         loc="upper left", ncols=columns, handlelength=1, handleheight=0.9, columnspacing=1.2, borderaxespad=0,
         labelspacing=0.35, fontsize=label_size + 1,
@@ -177,7 +182,7 @@ def reliability_figure(calibration: Calibration) -> "Figure":
 
 def weak_spots_figure(spots: tuple[WeakSpot, ...]) -> "Figure":
     """For each class, the share of its rows that are named right and what the others are taken for."""
-    figure, axes = new_axes(6.2, 0.9 + 0.235 * len(spots))
+    figure, axes = new_axes(6.8, 0.9 + 0.235 * len(spots))
     colours = (VERMILION, ORANGE)
     for place, spot in enumerate(spots):
         left = 100 * spot.top1
@@ -187,15 +192,15 @@ def weak_spots_figure(spots: tuple[WeakSpot, ...]) -> "Figure":
             left += 100 * share
         axes.barh(place, max(0.0, 100 - left), left=left, color=GRID, height=0.62)
         axes.text(103, place + 0.14, _mistaken(spot), va="baseline", fontsize=8)
-    names = [f"{formula_figure(spot.formula)}  {space_group_figure(spot.space_group_symbol)}" for spot in spots]
+    names = [f"{formula_figure(spot.formula, 20)}  {space_group_figure(spot.space_group_symbol)}" for spot in spots]
     axes.set_yticks(np.arange(len(spots)) + 0.16, names, va="baseline")
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(spots) - 0.4, -0.6)
-    axes.set_xlim(0, 185)
+    axes.set_xlim(0, 220)
     axes.set_xticks(range(0, 101, 25))
     axes.spines["bottom"].set_bounds(0, 100)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("Share of the class's test rows (%)", x=0.27)
+    axes.set_xlabel("Share of the class's test rows (%)", x=0.227)
     handles = [axes.barh(0, 0, color=colour) for colour in (BLUE, *colours, GRID)]
     axes.legend(
         handles, ["named right", "first mistake", "second mistake", "others"], loc="lower left", ncols=4,
@@ -207,13 +212,13 @@ def weak_spots_figure(spots: tuple[WeakSpot, ...]) -> "Figure":
 def _mistaken(spot: WeakSpot) -> str:
     """What a class is taken for, as far as a line holds it."""
     parts: list[str] = []
-    room = 36
+    room = 34
     for formula, share in spot.mistaken_for[:2]:
         room -= len(formula) + 8
         if parts and room < 0:
             break
-        parts.append(f"{formula_figure(formula)} {percent(share)}")
-    return "taken for " + ", ".join(parts) if parts else ""
+        parts.append(f"{formula_figure(formula, 26)} {percent(share)}")
+    return "→ " + ", ".join(parts) if parts else ""
 
 
 def _whole_ticks(axes: "Axes", which: str) -> None:

@@ -30,11 +30,15 @@ def formula_html(text: str) -> Markup:
     return Markup("").join(Markup("{}<sub>{}</sub>").format(*part) if part[1] else part[0] for part in _parts(text))
 
 
-def formula_figure(text: str) -> str:
-    """A formula for a label of a figure."""
+def formula_figure(text: str, most: int = 40) -> str:
+    """A formula for a label of a figure, cut after whole elements where it has more than so many characters."""
     if not _FORMULA.fullmatch(text):
-        return plain_figure(text)
-    return "".join(f"{symbol}$_{{{amount}}}$" if amount else symbol for symbol, amount in _parts(text))
+        return plain_figure(text, most)
+    parts = _parts(text)
+    while len(parts) > 1 and sum(len(symbol + amount) for symbol, amount in parts) > most:
+        parts.pop()
+    drawn = "".join(f"{symbol}$_{{{amount}}}$" if amount else symbol for symbol, amount in parts)
+    return drawn + ("…" if parts != _parts(text) else "")
 
 
 def _parts(text: str) -> list[tuple[str, str]]:
@@ -52,17 +56,20 @@ def composition_of(text: str) -> dict[str, float] | None:
     return {symbol: round(n / total, 4) for symbol, n in amounts.items()} if total > 0 else None
 
 
-def plain_figure(text: str) -> str:
-    """Any text for a label of a figure: characters that its font does not have become boxes, and ``$`` stays one."""
-    known = (c if _in_font(c) else "□" for c in text)
-    return "".join(known).replace("$", r"\$")
+def plain_figure(text: str, most: int = 40) -> str:
+    """Any text for a label of a figure, cut at so many characters.
+
+    Characters that the font does not have become boxes, and ``$`` does not begin a formula.
+    """
+    shown = text if len(text) <= most else text[: most - 1] + "…"
+    return "".join(c if _in_font(c) else "□" for c in shown).replace("$", r"\$")
 
 
 def _in_font(character: str) -> bool:
     return (
         (character.isascii() and character.isprintable())
         or "\xa1" <= character <= "\u024f"
-        or character in "αβγδρσ₀₁₂₃₄₅₆₇₈₉–−"
+        or character in "αβγδρσ₀₁₂₃₄₅₆₇₈₉–−…\u202f"
     )
 
 
@@ -81,7 +88,7 @@ def space_group_figure(text: str) -> str:
     """A Hermann-Mauguin symbol for a label of a figure."""
     parsed = _tokens(text)
     if parsed is None:
-        return plain_figure(text)
+        return plain_figure(text, 16)
     tokens, setting = parsed
     symbol = "".join(_token_figure(token) for token in tokens)
     return f"${symbol}$" + (f":{setting}" if setting else "")

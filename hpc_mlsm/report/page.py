@@ -3,8 +3,9 @@
 import base64
 import hashlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
@@ -17,6 +18,9 @@ from hpc_mlsm.report.style import drawing, to_svg
 from hpc_mlsm.report.summary import summary_of
 from hpc_mlsm.report.verdicts import expected_rank, verdict_of
 from hpc_mlsm.store.durable import write_durably
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 MAX_FIGURES = 24
 MAX_WEAK_SPOTS = 20
@@ -77,6 +81,31 @@ def write_report(content: ReportContent, path: Path, max_figures: int = MAX_FIGU
 
 def render(content: ReportContent, max_figures: int = MAX_FIGURES) -> str:
     """The text of the report's HTML."""
+    with drawing():
+        drawn = dict(_figures(content))
+        shown = [_card(place, pattern) for place, pattern in enumerate(content.patterns[:max_figures], start=1)]
+    return (
+        _templates()
+        .get_template("report.html.j2")
+        .render(
+            content=content,
+            figures=drawn,
+            cards=shown,
+            rows=[_row(pattern) for pattern in content.patterns[:MAX_ROWS]],
+            summary=summary_of(content),
+            doubts=doubts_of(content),
+            settings=[(name, list(_flat(value))) for name, value in content.settings.items()],
+            weak_spots=content.weak_spots[:MAX_WEAK_SPOTS],
+            max_rows=MAX_ROWS,
+            style=Markup((_FOLDER / "report.css").read_text(encoding="utf-8")),
+            script=Markup(_SORT_SCRIPT),
+            script_hash=base64.b64encode(hashlib.sha256(_SORT_SCRIPT.encode()).digest()).decode(),
+        )
+    )
+
+
+@cache
+def _templates() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -97,23 +126,7 @@ def render(content: ReportContent, max_figures: int = MAX_FIGURES) -> str:
         "space_group": notation.space_group_html,
         "structure": notation.structure_html,
     }
-    with drawing():
-        drawn = dict(_figures(content))
-        shown = [_card(place, pattern) for place, pattern in enumerate(content.patterns[:max_figures], start=1)]
-    return environment.get_template("report.html.j2").render(
-        content=content,
-        figures=drawn,
-        cards=shown,
-        rows=[_row(pattern) for pattern in content.patterns[:MAX_ROWS]],
-        summary=summary_of(content),
-        doubts=doubts_of(content),
-        settings=[(name, list(_flat(value))) for name, value in content.settings.items()],
-        weak_spots=content.weak_spots[:MAX_WEAK_SPOTS],
-        max_rows=MAX_ROWS,
-        style=Markup((_FOLDER / "report.css").read_text(encoding="utf-8")),
-        script=Markup(_SORT_SCRIPT),
-        script_hash=base64.b64encode(hashlib.sha256(_SORT_SCRIPT.encode()).digest()).decode(),
-    )
+    return environment
 
 
 def _figures(content: ReportContent) -> Iterator[tuple[str, Markup]]:

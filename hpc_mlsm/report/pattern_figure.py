@@ -62,9 +62,9 @@ def _tick_above(axes: "Axes", lowest: float) -> None:
     """Numbers beside the curves only: the zero of the difference is not that of the axis."""
     from matplotlib.ticker import MaxNLocator
 
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=16, steps=[1, 2, 5, 10]))
     low, high = axes.get_ylim()
-    axes.set_yticks([tick for tick in axes.get_yticks() if max(low, lowest) <= tick <= high])
+    ticks = MaxNLocator(nbins=8, steps=[1, 2, 5, 10]).tick_values(lowest, high)
+    axes.set_yticks([tick for tick in ticks if max(low, lowest) <= tick <= high])
     axes.set_ylim(low, high)
 
 

@@ -89,7 +89,7 @@ def _draw_pattern(axes: "Axes", pattern: PatternResult) -> None:
     fit = pattern.fits[0]
     draw_pattern(axes, pattern)
     answer = f"{structure_figure(fit.label)}, $R_\\mathrm{{w}}$ = {fixed(fit.r_w)}"
-    axes.set_title(f"{plain_figure(pattern.name)}: best candidate {answer}", pad=10)
+    axes.set_title(f"{plain_figure(pattern.name, 30)}: best candidate {answer}", pad=10)
     axes.legend(loc="upper right", ncols=3, borderaxespad=0.0, handlelength=1.4, columnspacing=1.2)
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.09 * (high - low))
@@ -103,5 +103,5 @@ def _draw_groups(axes: "Axes", groups: GroupSummary) -> None:
 
 def _draw_accuracy(axes: "Axes", content: ReportContent) -> None:
     scores = tuple(score for score in content.scores if not score.dummy)
-    draw_accuracy(axes, scores, height_pt=235, label_size=8.5)
+    draw_accuracy(axes, scores, (225, 235), label_size=8.5)
     axes.set_title("Accuracy on unseen variants", pad=10)

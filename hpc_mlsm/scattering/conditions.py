@@ -43,7 +43,7 @@ class PdfGrid:
     @property
     def r(self) -> NDArray[np.float64]:
         """The grid points, Å."""
-        return self.r_min + self.r_step * np.arange(len(self))
+        return np.asarray(self.r_min + self.r_step * np.arange(len(self)))
 
     def __len__(self) -> int:
         return int(np.floor((self.r_max - self.r_min) / self.r_step + 1e-6)) + 1

@@ -68,7 +68,7 @@ def native_engine(
     structure: Structure, axis_scales: NDArray[np.float64], conditions: PdfConditions, grid: PdfGrid
 ) -> NDArray[np.float64]:
     """The package's own engine; pair lists of structures too large for memory are made and used piece by piece."""
-    chunks = pair_lists(structure, reach(grid, conditions) / least_stretch(structure, axis_scales))
+    chunks = pair_lists(structure, reach(grid, conditions) / least_stretch(structure.cell.metric, axis_scales))
     return simulate_pdf(chunks, axis_scales, conditions, grid)
 
 

@@ -46,7 +46,21 @@ def _add_four(typing_context, target, start, values, first):  # type: ignore[no-
 
 @numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def add_peaks(  # type: ignore[no-untyped-def]
-    squares, invariants, weights, begin, end, steps, u_sums, shapes, step, bins_per_step, n_bins, histogram, peaks
+    squares,
+    invariants,
+    weights,
+    begin,
+    end,
+    near,
+    steps,
+    u_sums,
+    shapes,
+    half_way,
+    step,
+    bins_per_step,
+    n_bins,
+    histogram,
+    peaks,
 ):
     """Add the broadened peaks of some pairs to the patterns of V variants.
 
@@ -57,18 +71,22 @@ def add_peaks(  # type: ignore[no-untyped-def]
     weights : float32 array (M,)
     begin, end : int
         Which of the M pairs.
+    near : int64 array
+        Those of them that may come nearer than ``half_way`` in any variant.
     steps : float32 array (V, K), Å²
         The squared distances of variant v are ``squares + steps[v] @ invariants``.
     u_sums : float64 array (V,), Å²
         U_i + U_j of all these pairs.
     shapes : float64 array (V, 3)
         delta1 (Å), delta2 (Å²) and q_broad (Å⁻¹).
+    half_way : float64 array (V,), Å
+        Peaks nearer than this do not go through the histogram.
     step : float
         Spacing of the points of ``peaks``, Å.
     bins_per_step : int64 array (V,)
         Histogram bins in that spacing.
     n_bins : int64 array (V,)
-        Bins, of which the first is one bin below r = 0 and the last four collect the pairs that are too far away.
+        Bins, of which the first is one bin below r = 0, and the last four collect the pairs that are left out.
     histogram : float32 array (B, at least as many as n_bins)
         Work space for B variants at a time.
     peaks : float64 array (V, points), Å⁻²
@@ -87,6 +105,7 @@ def add_peaks(  # type: ignore[no-untyped-def]
                     part,
                     min(part + _PAIRS_IN_CACHE, end),
                     steps[v],
+                    np.float32(half_way[v]),
                     np.float32(bins_per_step[v] / step),
                     histogram[v - first, : n_bins[v]],
                 )
@@ -96,10 +115,18 @@ def add_peaks(  # type: ignore[no-untyped-def]
                 _smear_evenly(row, u_sums[v], step, bins_per_step[v], peaks[v])
             else:
                 _smear_unevenly(row, u_sums[v], shapes[v], step, bins_per_step[v], peaks[v])
+    for v in range(n_variants):
+        for m in near:
+            square = squares[m]
+            for k in range(len(invariants)):
+                square += steps[v, k] * invariants[k, m]
+            r = np.sqrt(max(square, np.float32(1e-6)))
+            if r < np.float32(half_way[v]):
+                _add_peak(r, weights[m], u_sums[v], shapes[v], step, peaks[v])
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _deposit(squares, invariants, weights, begin, end, steps, bins_per_angstrom, histogram):  # type: ignore[no-untyped-def]
+def _deposit(squares, invariants, weights, begin, end, steps, nearest, bins_per_angstrom, histogram):  # type: ignore[no-untyped-def]
     """Spread weight / r of each pair over four bins; bin i of the histogram stands for r = (i - 1) bin widths."""
     x = np.empty(_PAIRS_AT_ONCE, np.float32)
     start = np.empty(_PAIRS_AT_ONCE, np.int32)
@@ -121,7 +148,7 @@ def _deposit(squares, invariants, weights, begin, end, steps, bins_per_angstrom,
         weight = weights[first : first + n]
         for m in range(n):
             r = np.sqrt(max(x[m], smallest))
-            position = min(r * bins_per_angstrom, furthest)
+            position = min(r * bins_per_angstrom, furthest) if r >= nearest else furthest
             left = np.int32(position)
             t = position - np.float32(left)
             w = weight[m] / r
@@ -142,15 +169,15 @@ def _smear_evenly(histogram, u_sum, step, bins_per_step, peaks):  # type: ignore
     width = step / bins_per_step
     sigma = np.sqrt(u_sum)
     half = int(np.ceil(PEAK_REACH * sigma / width))
-    kernel = np.empty(2 * half + 1, np.float32)
+    kernel = np.empty(_whole_vectors(2 * half + 1), np.float32)
     for m in range(len(kernel)):
         x = (m - half) * width / sigma
         kernel[m] = np.exp(-0.5 * x * x) / (sigma * np.sqrt(2 * np.pi))
     for n in range(len(peaks)):
-        centre = n * bins_per_step + 1
-        first, last = max(0, centre - half), min(len(histogram), centre + half + 1)
-        bins = histogram[first:last]
-        gaussian = kernel[first - centre + half :]
+        left = n * bins_per_step + 1 - half
+        first = max(0, left)
+        bins = histogram[first : min(len(histogram), left + len(kernel))]
+        gaussian = kernel[first - left :]
         total = np.float32(0)
         for m in range(len(bins)):
             total += bins[m] * gaussian[m]
@@ -166,19 +193,21 @@ def _smear_unevenly(histogram, u_sum, shape, step, bins_per_step, peaks):  # typ
     height = np.empty(len(histogram), np.float32)
     inverse = np.empty(len(histogram), np.float32)
     for m in range(len(histogram)):
-        # The lowest two bins hold no distance of a pair; any width is good for them.
+        # Nothing that is counted lies in the lowest two bins; any width is good for them.
         r = width * np.float32(max(m - 1, 1))
         bracket = one - (delta1 + delta2 / r) / r + q_broad * r * q_broad * r
         variance = np.float32(u_sum) * max(bracket, np.float32(1e-6))
         height[m] = histogram[m] / np.sqrt(np.float32(2 * np.pi) * variance) if bracket > 0 else np.float32(0)
         inverse[m] = np.float32(1 / 32) / variance
+    halves = np.empty(len(peaks), np.int64)
     for n in range(len(peaks)):
-        r_n = n * step
         # No peak that gets here is wider than one that lies as far out as the peak here reaches.
-        furthest = r_n + peak_reach(r_n, u_sum, shape[2])
-        half = int(np.ceil(peak_reach(furthest, u_sum, shape[2]) / width))
+        furthest = n * step + peak_reach(n * step, u_sum, shape[2])
+        halves[n] = int(np.ceil(peak_reach(furthest, u_sum, shape[2]) / width))
+    for n in range(len(peaks)):
         centre = n * bins_per_step + 1
-        first, last = max(0, centre - half), min(len(histogram), centre + half + 1)
+        first = max(0, centre - halves[n])
+        last = min(len(histogram), centre - halves[n] + _whole_vectors(2 * halves[n] + 1))
         heights = height[first:last]
         inverses = inverse[first:last]
         offset = np.float32(first - centre)
@@ -187,6 +216,26 @@ def _smear_unevenly(histogram, u_sum, shape, step, bins_per_step, peaks):  # typ
             x = (offset + np.float32(m)) * width
             total += heights[m] * _exp_of_16(min(x * x * inverses[m], np.float32(1.5)))
         peaks[n] += total
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _add_peak(r, weight, u_sum, shape, step, peaks):  # type: ignore[no-untyped-def]
+    """Add one Gaussian, with the variance of its own distance, if that is above 0."""
+    variance = u_sum * (1 - shape[0] / r - shape[1] / r**2 + (shape[2] * r) ** 2)
+    if variance <= 0:
+        return
+    sigma = np.sqrt(variance)
+    height = weight / (r * sigma * np.sqrt(2 * np.pi))
+    first = max(0, int(np.ceil((r - PEAK_REACH * sigma) / step)))
+    last = min(len(peaks) - 1, int(np.floor((r + PEAK_REACH * sigma) / step)))
+    for n in range(first, last + 1):
+        peaks[n] += height * np.exp(-0.5 * ((n * step - r) / sigma) ** 2)
+
+
+@numba.njit(cache=True, nogil=True)
+def _whole_vectors(n):  # type: ignore[no-untyped-def]
+    """The next multiple of the elements that a compiled loop takes at once; what is left over would be slow."""
+    return -(-n // 32) * 32
 
 
 @numba.njit(cache=True, nogil=True)

@@ -15,13 +15,9 @@ from hpc_mlsm.scattering.conditions import PdfConditions, PdfGrid
 from hpc_mlsm.scattering.histogram import SPREAD, add_peaks, peak_reach
 from hpc_mlsm.scattering.pairs import PairList
 from hpc_mlsm.scattering.transform import RIPPLES, InternalGrid, band_limited
-from hpc_mlsm.structures.structure import Structure
 
 BINS_PER_WIDTH = 6
 """Histogram bins per standard deviation of the sharpest peak; cubic deposition is then right to 5e-5 of a peak."""
-
-SHARPEST = 0.05
-"""Correlated motion that sharpens a variance to less than this share is not followed by finer bins."""
 
 HISTOGRAM_BYTES = 1 << 19
 """Histograms of a block of variants; half of a usual second-level cache."""
@@ -83,33 +79,39 @@ def _add_pairs(
     """Add the peaks of one list, class by class, to ``peaks``, shape (V, internal.size)."""
     steps = pairs.steps(axis_scales).astype(np.float32)
     shapes = np.stack([conditions.delta1, conditions.delta2, conditions.q_broad], axis=1)
+    # Nearer than this, correlated motion sharpens peaks to less than half their variance.
+    half_way = conditions.delta1 + np.sqrt(conditions.delta1**2 + 2 * conditions.delta2)
+    least = least_stretch(pairs.metric, axis_scales)
     for c, u_sum in enumerate(pairs.u_sums):
         begin, end = pairs.offsets[c], pairs.offsets[c + 1]
         if begin == end:
             continue
+        squares = pairs.squares[begin:end]
         u_sums = conditions.u_iso * u_sum
-        nearest = np.sqrt(pairs.squares[begin:end].min()) * axis_scales.min(axis=1)
-        bracket = 1 - conditions.delta1 / nearest - conditions.delta2 / nearest**2
-        sharpest = np.sqrt(u_sums * np.clip(bracket, SHARPEST, 1))
-        bins_per_step = np.ceil(BINS_PER_WIDTH * internal.step / sharpest).astype(np.int64)
+        sharpest = u_sums
+        if half_way.any():
+            nearest = np.maximum(half_way, least * np.sqrt(squares.min()))
+            sharpest = u_sums * (1 - conditions.delta1 / nearest - conditions.delta2 / nearest**2)
+        bins_per_step = np.ceil(BINS_PER_WIDTH * internal.step / np.sqrt(sharpest)).astype(np.int64)
         r_end = internal.step * internal.size
         r_end = r_end + peak_reach(r_end, u_sums, conditions.q_broad)
         n_bins = np.ceil(r_end / internal.step * bins_per_step).astype(np.int64) + 2 + SPREAD
         at_once = int(np.clip(HISTOGRAM_BYTES // (4 * n_bins.max()), 1, len(conditions)))
-        histogram = np.empty((at_once, n_bins.max()), dtype=np.float32)
         add_peaks(
             pairs.squares,
             pairs.invariants,
             pairs.weights,
             begin,
             end,
+            begin + np.flatnonzero(squares < (half_way.max() / least) ** 2),
             steps,
             u_sums,
             shapes,
+            half_way,
             internal.step,
             bins_per_step,
             n_bins,
-            histogram,
+            np.empty((at_once, n_bins.max()), dtype=np.float32),
             peaks,
         )
 
@@ -120,12 +122,12 @@ def reach(grid: PdfGrid, conditions: PdfConditions) -> float:
     return float(end + peak_reach(end, 2 * conditions.u_iso.max(), conditions.q_broad.max()))
 
 
-def least_stretch(structure: Structure, axis_scales: NDArray[np.float64]) -> float:
+def least_stretch(metric: NDArray[np.float64], axis_scales: NDArray[np.float64]) -> float:
     """Smallest factor by which any distance changes when a, b and c are multiplied by the factors (V, 3).
 
-    In oblique axes this may be less than the smallest factor, because unlike factors shear the cell.
+    In oblique axes this may be less than the smallest factor, because unlike factors shear the cell. ``metric`` is
+    that of the cell, shape (3, 3), Å².
     """
-    metric = structure.cell.metric
     unlike = np.abs(axis_scales[:, :, None] - axis_scales[:, None, :]).max(axis=0) > 0
     if not np.any(unlike & (np.abs(metric) > 1e-9 * np.abs(metric).max())):
         return float(axis_scales.min())

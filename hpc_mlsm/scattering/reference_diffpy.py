@@ -40,7 +40,8 @@ def diffpy_engine() -> "Engine":
         if abs(first * grid.r_step - grid.r_min) > 1e-6:
             raise ConfigError(f"the engine diffpy needs an r_min that is a multiple of r_step, found {grid}")
         calculator = PDFCalculator()
-        calculator.setScatteringFactorTableByType("electronnumber")
+        calculator.scatteringfactortable = "electronnumber"
+        calculator.addEnvelope("sphericalshape")
         calculator.rstep = grid.r_step
         calculator.rmin = max(0.0, grid.r_min - grid.r_step / 2)
         calculator.rmax = grid.r[-1] + grid.r_step / 2
@@ -52,8 +53,8 @@ def diffpy_engine() -> "Engine":
             calculator.qbroad = float(conditions.q_broad[v])
             calculator.delta1 = float(conditions.delta1[v])
             calculator.delta2 = float(conditions.delta2[v])
-            atoms = diffpy_structure(structure, axis_scales[v], float(conditions.u_iso[v]))
-            r, g = calculator(atoms, spdiameter=float(conditions.diameter[v]))
+            calculator.spdiameter = float(conditions.diameter[v])
+            r, g = calculator(diffpy_structure(structure, axis_scales[v], float(conditions.u_iso[v])))
             patterns.append(np.asarray(g)[np.searchsorted(r, grid.r - grid.r_step / 2)])
         return np.array(patterns)
 

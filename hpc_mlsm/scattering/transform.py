@@ -37,13 +37,13 @@ class InternalGrid:
         step = grid.r_step
         while np.exp(-0.5 * variance * max(2 * np.pi / step - q_max, 0.0) ** 2) > ALIAS_LIMIT:
             step /= 2
-        size = int(np.ceil((grid.r[-1] + grid.r_step / 2 + RIPPLES * 2 * np.pi / q_max) / step - 1e-9))
+        size = int(_extent(grid, np.array(q_max), step))
         return cls(step=step, size=size, n_pad=1 << int(np.ceil(np.log2(size))))
 
     @property
     def r(self) -> NDArray[np.float64]:
         """Grid points, Å."""
-        return self.step * np.arange(self.size)
+        return np.asarray(self.step * np.arange(self.size))
 
     @property
     def q_step(self) -> float:
@@ -64,6 +64,8 @@ def band_limited(
         return np.asarray(unlimited @ _filter_matrix(grid, internal, q_min, q_max))
     padded = np.zeros((len(unlimited), internal.n_pad - 1))
     padded[:, : internal.size - 1] = unlimited[:, 1:]
+    # The internal grid is that of the smallest q_max; every variant ends where its own q_max says.
+    padded[np.arange(1, internal.n_pad) >= _extent(grid, conditions.q_max, internal.step)[:, None]] = 0.0
     # Rounded up, so that structures whose largest q_max differ a little share the cached sines.
     n_q = min(internal.n_pad - 1, 64 * int(np.ceil(conditions.q_max.max() / internal.q_step / 64)))
     f = 0.5 * internal.step * dst(padded, type=1)[:, :n_q]
@@ -75,6 +77,12 @@ def band_limited(
     block = max(1, _LARGEST_SINES // n_q)
     parts = [f @ np.sin(np.outer(q, grid.r[start : start + block])) for start in range(0, len(grid), block)]
     return np.concatenate(parts, axis=1)
+
+
+def _extent(grid: PdfGrid, q_max: NDArray[np.float64], step: float) -> NDArray[np.int64]:
+    """Points of an internal grid that reaches six ripples beyond the output grid."""
+    end = grid.r[-1] + grid.r_step / 2 + RIPPLES * 2 * np.pi / q_max
+    return np.asarray(np.ceil(end / step - 1e-9).astype(np.int64))
 
 
 @lru_cache(maxsize=4)

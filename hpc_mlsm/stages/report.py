@@ -46,10 +46,13 @@ LARGEST_GROUPS = 15
 def run(context: RunContext, classified: Classified | None = None) -> Path:
     """Write the report of what has been run so far, and of patterns that were just classified."""
     from hpc_mlsm.report.page import write_report
+    from hpc_mlsm.report.picture import draw_overview
 
     content = gather(context, classified)
     context.run.report.parent.mkdir(parents=True, exist_ok=True)
     write_report(content, context.run.report, max_figures=context.config.report.max_figures)
+    if content.groups is not None:
+        draw_overview(content, context.run.report.with_name("overview.png"))
     return context.run.report
 
 
@@ -127,13 +130,14 @@ def _groups(run: RunDirectory) -> GroupSummary | None:
     with Catalogue(run.catalogue, read_only=True) as catalogue:
         formulae = {summary.id: summary.formula for summary in catalogue.summaries()}
     ordered = sorted(saved.groups, key=lambda group: (-len(group), group.label))
+    chained = [group for group in ordered[LARGEST_GROUPS:] if group.min_correlation < saved.settings.threshold - 0.05]
     return GroupSummary(
         threshold=saved.settings.threshold,
         linkage=saved.settings.linkage,
         sizes=tuple(len(group) for group in ordered),
         largest=tuple(
             (group.id, tuple(formulae.get(key, key) for key in group.members), group.min_correlation)
-            for group in ordered[:LARGEST_GROUPS]
+            for group in ordered[:LARGEST_GROUPS] + chained[:LARGEST_GROUPS]
         ),
     )
 
@@ -186,6 +190,7 @@ def _patterns(context: RunContext, bundle: Bundle, classified: Classified) -> tu
         zip(classified.patterns, classified.measured, classified.rankings, strict=True)
     ):
         fits: tuple[CandidateFit, ...] = ()
+        expected = expected_structure(Path(pattern.source))
         if number < settings.max_figures:
             q_max = pattern.number("q_max") or float(np.mean(context.config.simulate.q_max))
             q_min = pattern.number("q_min") or float(np.mean(context.config.simulate.q_min))
@@ -199,7 +204,8 @@ def _patterns(context: RunContext, bundle: Bundle, classified: Classified) -> tu
                 ranking=ranking,
                 fits=fits,
                 notes=classified.notes[pattern.source],
-                expected=expected_structure(Path(pattern.source)),
+                expected=expected,
+                simulated=expected is not None,
             )
         )
     return tuple(results)

@@ -70,8 +70,8 @@ def _sample_file(structure: Structure, settings: PdfSettings, generator: np.rand
 
 
 def expected_structure(path: Path) -> str | None:
-    """The structure that a sample file says it was simulated from; None for any other file."""
+    """Id of the structure that a sample file says it was simulated from; None for any other file."""
     with path.open(encoding="utf-8", errors="replace") as file:
         if file.readline().strip() != "# simulated sample, not a measurement":
             return None
-        return file.readline().partition("=")[2].strip() or None
+        return file.readline().partition("=")[2].partition(" (")[0].strip() or None

@@ -60,10 +60,14 @@ class PatternStore:
                 raise write_error(folder, error, 0) from error
         elif not (folder / INDEX_NAME).exists():
             raise StoreError(f"there is no pattern store in {folder}: run simulate first")
-        index = Index(folder / INDEX_NAME, mode)
+        store = cls(folder, Index(folder / INDEX_NAME, mode))
         if mode == "a":
-            upkeep.bury(folder, index)
-        return cls(folder, index)
+            try:
+                upkeep.bury(folder, store._index)
+            except StoreError:
+                store.close()
+                raise
+        return store
 
     def close(self) -> None:
         """Close the store."""
@@ -162,8 +166,9 @@ class PatternStore:
     def axis(self) -> Axis:
         """The grid of the patterns."""
         self._require_one_configuration()
-        for (name,) in self._index.rows("SELECT shard FROM structures LIMIT 1"):
-            with ShardReader(self.folder / name, np.empty(0, dtype=LIVE), []) as shard:
+        for row in self._index.rows("SELECT * FROM structures LIMIT 1"):
+            self._index.require_seal(row)
+            with ShardReader(self.folder / row[6], np.empty(0, dtype=LIVE), []) as shard:
                 return shard.axis()
         raise StoreError(f"the pattern store in {self.folder} is empty: run simulate first")
 
@@ -273,7 +278,7 @@ class PatternStore:
         if absent:
             raise StoreError(
                 f"{len(absent)} of {len(wanted)} structures are not in the pattern store in {self.folder}, or asked "
-                f"for twice ({', '.join(absent[:5])}): run simulate again"
+                f"for twice ({', '.join(map(str, absent[:5]))}): run simulate again"
             )
 
 

@@ -50,7 +50,7 @@ def adopt(folder: Path, index: Index, config_hash: str) -> AdoptReport:
     removed, candidates = bury(folder, index), []
     for path in _files(folder):
         if is_stale_part(path):
-            path.unlink(missing_ok=True)
+            _delete(path)
             removed.append(path.name)
         elif SHARD_NAME.fullmatch(path.name) and known.get(path.name) != _size_of(path):
             candidates.append(path)
@@ -67,7 +67,7 @@ def adopt(folder: Path, index: Index, config_hash: str) -> AdoptReport:
             adopted.append(path.name)
         else:
             index.forget_shard(path.name)
-            path.unlink(missing_ok=True)
+            _delete(path)
             removed.append(path.name)
     return AdoptReport(tuple(adopted), tuple(removed), tuple(set_aside))
 
@@ -129,7 +129,7 @@ def bury(folder: Path, index: Index) -> list[str]:
     """Delete the files of doomed shards, also those that an earlier process was killed before deleting."""
     names = index.doomed()
     for name in names:
-        (folder / name).unlink(missing_ok=True)
+        _delete(folder / name)
     if names:
         index.buried(names)
     return names
@@ -141,8 +141,23 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _set_aside(path: Path) -> None:
-    if path.exists():
+    try:
         path.replace(path.with_name(f"{path.name}.bad"))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _refused(path, "renamed", error) from error
+
+
+def _delete(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _refused(path, "deleted", error) from error
+
+
+def _refused(path: Path, what: str, error: OSError) -> StoreError:
+    return StoreError(f"{path} cannot be {what} ({error.strerror}): make its folder writable, then run again")
 
 
 def _size_of(path: Path) -> int | None:

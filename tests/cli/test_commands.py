@@ -1,5 +1,6 @@
 """The command line as a user meets it: what is printed, and the exit status."""
 
+import csv
 import os
 import shutil
 import subprocess
@@ -72,9 +73,9 @@ def test_predict_filters_by_elements(run_folder: Path) -> None:
     sample = run_folder / "runs" / "metals" / "predictions" / "samples" / "sample-1.gr"
     result = hpc_mlsm("predict", "runs/metals", sample, "--require", "O", "--out", "only-oxides", cwd=run_folder)
     assert result.returncode == 0, result.stderr
-    rows = (run_folder / "only-oxides" / "predictions.csv").read_text().splitlines()[1:]
+    rows = list(csv.DictReader((run_folder / "only-oxides" / "predictions.csv").read_text().splitlines()))
     assert rows
-    assert all("O" in row.split(",")[4] for row in rows)
+    assert all("O" in row["formula"] for row in rows)
 
 
 def test_a_bundle_predicts_far_from_its_run(run_folder: Path, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def candidate(rank=1, probability=0.95, formula="Ni", symbol="F m -3 m", number=
 def fit(label="Ni (F m -3 m)", r_w=0.12, points=R, **changes):
     curve = np.cos(4 * points) * np.exp(-points / 20)
     parameters = {"a": (3.5238, "Å"), "u_iso": (0.0051, "Å²")}
-    return CandidateFit(label, curve, 1.02, r_w, 0.987, **{"parameters": parameters} | changes)
+    return CandidateFit(label, curve, 1.02, r_w, **{"correlation": 0.987, "parameters": parameters} | changes)
 
 
 def pattern(name="sample", candidates=None, fits=None, points=R, **changes):
@@ -71,7 +71,7 @@ def empty_content(**changes):
 def full_content(**changes):
     parts = {
         "versions": {"hpc_mlsm": "0.1.0"},
-        "settings": {"simulate": {"grid": {"r_max": 30.0}, "u_iso": (0.005, 0.025), "on": True, "none": None}, "seed": 7},
+        "settings": {"simulate": {"grid": {"r_max": 30.0}, "u_iso": (0.005, 0.025), "on": True, "no": None}, "seed": 7},
         "catalogue": CatalogueSummary(
             437, 13, {"no_atoms": 9, "unknown_element": 4}, [Reject("x", "x.cif", "no_atoms", "x.cif: no atoms")],
             {"cubic": 200, "monoclinic": 150, "triclinic": 87},

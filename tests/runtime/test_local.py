@@ -286,7 +286,7 @@ def test_workers_that_never_come_back_end_the_map(monkeypatch: pytest.MonkeyPatc
                 time.sleep(0.02)
             yield from batches(3)
 
-        with pytest.raises(ExecutorError, match="no worker has been there for 1 s .* 2 tasks wait"):
+        with pytest.raises(ExecutorError, match=r"no worker has been there for 1 s .* 2 tasks wait"):
             next(executor.map_tasks(total, supply(), stage="gone"))
 
 

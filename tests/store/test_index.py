@@ -1,6 +1,7 @@
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 from storemaker import CONFIG, rows_by_structure, start_python
 
@@ -76,6 +77,33 @@ def test_an_index_damaged_inside_is_found_by_a_full_verification(store: PatternS
     message = r"index\.sqlite.*delete it and run simulate again"
     with PatternStore.open(store.folder, "a") as damaged, pytest.raises(StoreError, match=message):
         damaged.verify(full=True)
+
+
+def test_a_flipped_bit_in_the_index_never_gives_wrong_rows_and_can_be_mended(store: PatternStore) -> None:
+    before = rows_by_structure(store)
+    store.close()
+    path = store.folder / INDEX_NAME
+    data, rng, refused = path.read_bytes(), np.random.default_rng(5), 0
+    used = np.flatnonzero(np.frombuffer(data, np.uint8))
+    for _ in range(60):
+        broken = bytearray(data)
+        broken[rng.choice(used)] ^= 1 << rng.integers(0, 8)
+        path.write_bytes(broken)
+        try:
+            with PatternStore.open(store.folder, "r") as reader:
+                assert rows_by_structure(reader) == before
+        except StoreError:
+            refused += 1
+        try:
+            with PatternStore.open(store.folder, "a") as writer:
+                writer.verify(full=True)
+                assert rows_by_structure(writer) == before
+        except StoreError:
+            path.unlink()
+            with PatternStore.open(store.folder, "a") as writer:
+                writer.adopt(CONFIG)
+                assert rows_by_structure(writer) == before
+    assert refused > 20
 
 
 def test_a_deleted_index_is_rebuilt_from_the_shards(store: PatternStore) -> None:

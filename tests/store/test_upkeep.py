@@ -169,6 +169,24 @@ def test_a_kill_between_dropping_and_deleting_brings_nothing_back(
         assert again.ids() == sorted(key for key, _ in WANTED[:3])
 
 
+def test_a_file_that_cannot_be_deleted_keeps_the_store_from_opening_but_not_for_good(
+    store: PatternStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(upkeep, "bury", lambda *_: [])
+        store.drop([], CONFIG)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        with pytest.raises(StoreError, match=r"shard-.*h5 cannot be deleted .*Permission denied.*writable"):
+            PatternStore.open(store.folder, "a")
+    PatternStore.open(store.folder, "a").close()
+    assert not list(store.folder.glob("*.h5"))
+
+
 def test_a_kill_during_compaction_costs_nothing(store: PatternStore, monkeypatch: pytest.MonkeyPatch) -> None:
     keep = [pair for pair in WANTED if pair[0] != "Zn"]
     store.drop(keep, CONFIG)

@@ -11,6 +11,8 @@ from hpc_mlsm.store.patterns import PatternStore
 from hpc_mlsm.store.virtual import write_view
 
 
+# nexusformat 2.1 sets an array's shape, which numpy 2.5 deprecates: its own business.
+@pytest.mark.filterwarnings("ignore:Setting the shape on a NumPy array:DeprecationWarning")
 @pytest.mark.parametrize("place", ["pdf/view.h5", "view.h5", "elsewhere/view.h5"])
 def test_a_view_shows_the_live_rows_of_all_shards_as_one_plot(store: PatternStore, tmp_path: Path, place: str) -> None:
     keep = [pair for pair in WANTED if pair[0] not in ("Zn", "Ag")]

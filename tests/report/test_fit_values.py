@@ -1,0 +1,23 @@
+"""Values of a fit as they are read."""
+
+from report_samples import fit
+
+from hpc_mlsm.report.fit_values import fitted_values
+
+
+def read(parameters):
+    return [(str(name), value.replace("\u202f", " ")) for name, value in fitted_values(fit(parameters=parameters))]
+
+
+def test_equal_cell_lengths_share_a_line():
+    lengths = {"a": (3.87664, "Å"), "b": (3.87664, "angstrom"), "c": (5.8851, "Å")}
+    assert read(lengths) == [("<i>a</i> = <i>b</i>", "3.8766 Å"), ("<i>c</i>", "5.8851 Å")]
+
+
+def test_other_values_that_happen_to_be_equal_do_not():
+    values = {"u_iso": (0.005, "Å²"), "q_damp": (0.005, "Å⁻¹")}
+    assert [value for _, value in read(values)] == ["0.005 Å²", "0.005 Å⁻¹"]
+
+
+def test_a_value_at_its_bound_of_zero_reads_zero():
+    assert read({"delta2": (1.1e-10, "Å²")}) == [("<i>δ</i><sub>2</sub>", "0 Å²")]
