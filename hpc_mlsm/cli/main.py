@@ -139,6 +139,9 @@ def main() -> None:
 
         print(f"hpc-mlsm: {error}", file=sys.stderr)
         sys.exit(exit_status(error))
+    except KeyboardInterrupt:
+        print("hpc-mlsm: aborted; run the same command again to go on from what is there", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,9 @@ class SplitSettings:
 
     def __post_init__(self) -> None:
         if self.validation + self.test >= 1:
-            raise ConfigError(f"validation = {self.validation} and test = {self.test} leave nothing to train on")
+            raise ConfigError(
+                f"validation = {self.validation} and test = {self.test} leave nothing to train on; lower one"
+            )
 
 
 def split_variants(structure_id: str, n_variants: int, settings: SplitSettings) -> NDArray[np.int8]:
@@ -33,13 +35,18 @@ def split_variants(structure_id: str, n_variants: int, settings: SplitSettings) 
     Every structure is in all three parts, with other variants, as in the published work: the test asks whether a
     structure is known again under another strain and displacement, not whether an unknown one is recognised. The split
     depends on the structure id and the seed only, so it does not change when other structures come or go.
+
+    Raises
+    ------
+    ConfigError
+        If nothing would be left to train on.
     """
     n_validation = max(1, round(settings.validation * n_variants))
     n_test = max(1, round(settings.test * n_variants))
     if n_validation + n_test >= n_variants:
         raise ConfigError(
-            f"{n_variants} variants a structure are too few for a split into train, validation and test; "
-            "set simulate.variants to 10 or more"
+            f"{n_variants} variants a structure are too few to keep {n_validation} for validation and {n_test} for "
+            "test; set simulate.variants to 10 or more, or lower split.validation and split.test"
         )
     digest = hashlib.sha256(f"split:{settings.seed}:{structure_id}".encode()).digest()
     order = np.random.default_rng(int.from_bytes(digest[:16], "big")).permutation(n_variants)

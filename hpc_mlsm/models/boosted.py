@@ -150,7 +150,7 @@ class _Training:
             if "memory" not in str(error) and "bad_alloc" not in str(error):
                 raise
             raise PlanError(
-                f"XGBoost ran out of memory in round {len(self.history) + 1}; lower simulate.variants, raise "
+                f"XGBoost ran out of memory in round {len(self.history) + 1}; lower simulate.variants, lower "
                 "group.threshold so that there are fewer classes, or use a machine with more memory"
             ) from error
         self.complete()

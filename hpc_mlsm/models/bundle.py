@@ -209,9 +209,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise BundleError(f"{path} cannot be read: {error}; train again") from error
     schema = manifest.get("schema") if isinstance(manifest, dict) else None
     if schema != SCHEMA_VERSION:
-        raise BundleError(
-            f"{folder} is a bundle of version {schema}, this program needs {SCHEMA_VERSION}; train again"
-        )
+        raise BundleError(f"{folder} is a bundle of version {schema}, this program needs {SCHEMA_VERSION}; train again")
     described = {key: value for key, value in manifest.items() if key != "sha256"}
     if manifest.get("sha256") != _checksum_of(described):
         raise BundleError(f"{path} was altered since it was trained (its checksum differs); train again")

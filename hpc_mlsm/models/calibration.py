@@ -5,8 +5,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-
-BLOCK_ROWS_BYTES = 64e6
+BLOCK_BYTES = 64e6
 """Margins that are looked at together take at most about this much memory."""
 
 
@@ -19,7 +18,7 @@ def fit_temperature(margins: NDArray[np.float32], labels: NDArray[np.int64]) -> 
         Untransformed scores.
     labels : array (rows,)
     """
-    block = max(1, int(BLOCK_ROWS_BYTES / (8 * margins.shape[1])))
+    block = max(1, int(BLOCK_BYTES / (8 * margins.shape[1])))
 
     def loss(log_temperature: float) -> float:
         total = 0.0

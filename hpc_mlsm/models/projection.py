@@ -27,7 +27,7 @@ class TrainingMemory:
 def boosted_memory(
     train_rows: int, valid_rows: int, n_points: int, n_classes: int, settings: BoostedSettings
 ) -> TrainingMemory:
-    """Memory of training gradient-boosted trees, besides the 0.2 GB of the program itself.
+    """Memory of training gradient-boosted trees, besides the 0.3 GB of the program and its first steps.
 
     Per row and class, gradients take a float pair (8 bytes) for training rows, and margins a float for training rows
     and two for validation rows, whose loss is computed on a copy. Binned data are kept by rows and by columns, each
@@ -64,7 +64,5 @@ def remedy(memory: TrainingMemory, available: float) -> str:
     if memory.histograms > 0.5 * memory.total:
         return "lower train.boosted.max_bin or max_depth, or set train.boosted.trees to per_class"
     share = available / memory.total
-    return (
-        f"lower simulate.variants to about {share:.0%} of what it is, raise group.threshold so that there are fewer "
-        "classes, or use a machine with more memory"
-    )
+    fewer_rows = f"lower simulate.variants to about {share:.0%} of what it is, " if share > 0.1 else ""
+    return f"{fewer_rows}lower group.threshold so that there are fewer classes, or use a machine with more memory"

@@ -8,10 +8,20 @@ from hpc_mlsm.errors import PlanError
 from hpc_mlsm.models.projection import TrainingMemory, boosted_memory, remedy
 from hpc_mlsm.models.settings import BoostedSettings
 from hpc_mlsm.plan.cost import StructureCost
+from hpc_mlsm.plan.tasks import MAX_ROWS
 from hpc_mlsm.scattering.settings import PdfSettings
 
-SECONDS_PER_TREE_CELL = 1.1e-9
-"""Growing one tree costs this per row, sampled point and level, on one core (XGBoost hist, 64 bins)."""
+SECONDS_PER_CELL = {"per_class": 2.4e-10, "vector": 4.8e-10}
+"""A boosting round costs this per training row, point, level and class, on one core (XGBoost 3.2 hist, 64 bins).
+
+Rows and points that are not sampled cost as much: XGBoost sets their gradients to zero and goes through them.
+"""
+
+WORKER_BYTES = 3e8
+"""Of a worker that does nothing: interpreter, libraries, compiled kernels."""
+
+BYTES_PER_PATTERN_VALUE = 12.0
+"""Of a pattern while its shard is put together and compressed: two copies in float32, and the image of the file."""
 
 DISK_MARGIN = 1.1
 
@@ -65,29 +75,34 @@ def project(
     rows = n_structures * settings.variants
     train_rows = round(rows * (1 - sum(shares)))
     classes = n_structures if n_classes is None else n_classes
-    trees = classes if boosted.trees == "per_class" else 1
-    per_tree = train_rows * boosted.subsample * points * boosted.colsample_bytree * boosted.max_depth
-    width = 1 if boosted.trees == "per_class" else classes
-    largest = max((cost.patterns for cost in costs), default=0)
+    patterns = sum(cost.patterns for cost in costs)
     return Projection(
         structures=n_structures,
-        patterns=sum(cost.patterns for cost in costs),
+        patterns=patterns,
         tasks=n_tasks,
         workers=workers,
         simulate_seconds=sum(cost.seconds for cost in costs) / workers,
-        simulate_memory=3e8 + 12.0 * points * max(largest, 50_000 if n_tasks else 0),
+        simulate_memory=WORKER_BYTES + BYTES_PER_PATTERN_VALUE * points * _rows_of_a_task(costs, patterns, n_tasks),
         store_bytes=sum(cost.bytes for cost in costs),
         group_memory=4.0 * n_structures * points + 1e9,
         group_flops=float(n_structures) ** 2 * points,
         classes=classes,
         classes_known=n_classes is not None,
         training=boosted_memory(train_rows, round(rows * shares[0]), points, classes, boosted),
-        train_seconds_per_round=trees * width * per_tree * SECONDS_PER_TREE_CELL / workers,
+        train_seconds_per_round=SECONDS_PER_CELL[boosted.trees]
+        * (train_rows * points * boosted.max_depth * classes / workers),
     )
 
 
+def _rows_of_a_task(costs: list[StructureCost], patterns: int, n_tasks: int) -> float:
+    """Patterns in the largest task: tasks are alike in cost, so that one of cheap structures may have many more."""
+    if not costs:
+        return 0
+    return max(max(cost.patterns for cost in costs), min(MAX_ROWS, 3 * patterns / max(1, n_tasks), patterns))
+
+
 def refuse_what_cannot_fit(projection: Projection, run: Path, memory: float) -> None:
-    """Refuse a run whose store or training cannot fit.
+    """Refuse a run whose store, workers or training cannot fit.
 
     Raises
     ------
@@ -101,6 +116,14 @@ def refuse_what_cannot_fit(projection: Projection, run: Path, memory: float) -> 
         raise PlanError(
             f"the patterns need about {needed / 1e9:.1f} GB on disk, {existing} has {free / 1e9:.1f} GB free; "
             "lower simulate.variants, or put the run on a larger disk with --run"
+        )
+    each = projection.simulate_memory
+    fitting = int(memory / max(each, 1.0))
+    if projection.patterns and fitting < projection.workers:
+        raise PlanError(
+            f"{projection.workers} workers need about {projection.workers * each / 1e9:.1f} GB for simulation "
+            f"({each / 1e9:.1f} GB each), {memory / 1e9:.1f} GB are free; "
+            + (f"set executor.workers to {fitting}" if fitting else "use a machine with more memory")
         )
     refuse_training_that_cannot_fit(projection.training, memory)
 

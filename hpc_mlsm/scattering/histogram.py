@@ -246,7 +246,7 @@ def peak_reach(r, u_sum, q_broad):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True, fastmath=True, inline="always")
 def _exp_of_16(y):  # type: ignore[no-untyped-def]
-    """exp(-16 y) for y in [0, 1.5], right to 3e-6; a series that the compiler can vectorise, unlike exp itself."""
+    """exp(-16 y) for y in [0, 1.5], right to 4e-6; a series that the compiler can vectorise, unlike exp itself."""
     one = np.float32(1)
     e = one - y * np.float32(1 / 4)
     e = one - y * np.float32(1 / 3) * e

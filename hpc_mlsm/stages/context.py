@@ -13,6 +13,7 @@ from hpc_mlsm.runtime.executor import Executor
 from hpc_mlsm.runtime.factory import make_executor
 from hpc_mlsm.runtime.lock import RunLock
 from hpc_mlsm.runtime.resources import usable_memory_mb
+from hpc_mlsm.runtime.signals import stoppable
 from hpc_mlsm.stages.run_directory import RunDirectory
 
 
@@ -46,7 +47,7 @@ class RunContext:
 def open_run(run: RunDirectory, config: RunConfig, listener: Listener) -> Iterator[RunContext]:
     """Take a run directory into use: locked, its configuration written, events logged; released at the end."""
     run.path.mkdir(parents=True, exist_ok=True)
-    with RunLock(run.path), EventLog(run.events) as log:
+    with stoppable(), EventLog(run.events) as log, RunLock(run.path, on_event=listener):
         run.save(config)
         context = RunContext(run, config, EventBus(log, listener))
         try:

@@ -11,7 +11,7 @@ from hpc_mlsm import __version__
 from hpc_mlsm.catalog.database import Catalogue
 from hpc_mlsm.catalog.select import Selection, select_keys
 from hpc_mlsm.config.fingerprint import fingerprint
-from hpc_mlsm.errors import HpcMlsmError, RunError, StructureError
+from hpc_mlsm.errors import ExecutorError, HpcMlsmError, RunError, StoreError, StructureError
 from hpc_mlsm.plan.cost import StructureCost, structure_cost
 from hpc_mlsm.plan.tasks import SimulateTask, plan_simulation
 from hpc_mlsm.runtime.events import stage_events
@@ -27,6 +27,8 @@ from hpc_mlsm.structures.structure import Reject
 
 STAGE = "simulate"
 QUARANTINE = "quarantine.json"
+MAX_WRITE_FAILURES = 3
+"""After so many shards that could not be written the stage stops."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,16 @@ def run(context: RunContext) -> SimulateSummary:
         quarantine = _Quarantine(run.patterns / QUARANTINE, wanted_hash)
         missing = [key for key in store.missing(wanted, wanted_hash) if key not in quarantine.ids(wanted)]
         tasks = _tasks(context, missing, wanted_hash)
-        written, rejected = _simulate(context, store, tasks)
+        written, rejected, failures = _simulate(context, store, tasks)
         quarantine.add(rejected, dict(wanted))
         for reject in rejected:
             context.note(STAGE, f"{reject.id} was set aside: {reject.detail}")
         quarantined = len(quarantine.ids(wanted))
+    if failures:
+        raise RunError(
+            f"{len(failures)} of {len(tasks)} simulation tasks failed, {written} shards were written; the first "
+            f"failure: {failures[0]}"
+        )
     return SimulateSummary(
         structures=len(wanted),
         already_there=len(wanted) - len(missing) - quarantined + len(rejected),
@@ -117,10 +124,12 @@ def _tasks(context: RunContext, missing: Sequence[str], wanted_hash: str) -> lis
     )
 
 
-def _simulate(context: RunContext, store: PatternStore, tasks: list[SimulateTask]) -> tuple[int, list[Reject]]:
-    """Hand out the tasks and record what comes back; the number of shards written, and what was refused."""
+def _simulate(
+    context: RunContext, store: PatternStore, tasks: list[SimulateTask]
+) -> tuple[int, list[Reject], list[HpcMlsmError]]:
+    """Hand out the tasks and record what comes back: shards written, structures refused, tasks that failed."""
     if not tasks:
-        return 0, []
+        return 0, [], []
     written = 0
     rejected: list[Reject] = []
     failures: list[HpcMlsmError] = []
@@ -129,18 +138,18 @@ def _simulate(context: RunContext, store: PatternStore, tasks: list[SimulateTask
         for outcome in context.executor.map_tasks(simulate_task, tasks, stage=STAGE, on_event=listener):
             if outcome.value is None:
                 error = outcome.error or RunError("the task ended without a result")
-                if len(outcome.task.structure_ids) == 1 and "worker" in str(error):
+                if len(outcome.task.structure_ids) == 1 and isinstance(error, ExecutorError):
                     rejected.append(Reject(outcome.task.structure_ids[0], "", "killed_worker", str(error)))
                 else:
                     failures.append(error)
+                if sum(isinstance(failure, StoreError) for failure in failures) >= MAX_WRITE_FAILURES:
+                    break  # a disk that takes no more shards will take none of the rest
                 continue
             rejected += outcome.value.rejects
             if outcome.value.record is not None:
                 store.record(outcome.value.record)
                 written += 1
-    if failures:
-        raise RunError(f"{len(failures)} of {len(tasks)} simulation tasks failed; the first said: {failures[0]}")
-    return written, rejected
+    return written, rejected, failures
 
 
 def simulate_task(task: SimulateTask) -> TaskResult:

@@ -114,8 +114,13 @@ def own_pid(task: Batch) -> int:
     return os.getpid()
 
 
+def say(*words: str) -> None:
+    """Write a line in one go: several processes write to the same pipe."""
+    os.write(1, f"{' '.join(words)}\n".encode())
+
+
 def nap(task: Batch) -> int:
-    print("running", task.id, flush=True)
+    say("running", task.id)
     time.sleep(float(task.folder))
     return 0
 
@@ -297,7 +302,7 @@ from hpc_mlsm.runtime.executor import Outcome
 from hpc_mlsm.runtime.factory import make_executor
 from hpc_mlsm.runtime.settings import ExecutorSettings
 from hpc_mlsm.runtime.signals import RESUME_STATUS, Interrupted
-from test_local import batches, nap
+from test_local import batches, nap, say
 
 def main():
     # A shell that runs the tests in the background would have it ignored.
@@ -307,14 +312,14 @@ def main():
     try:
         with make_executor(settings) as executor:
             for outcome in executor.map_tasks(nap, batches(50, folder=nap_s), stage="naps", on_event=show):
-                print("finished", outcome.task.id, flush=True)
+                say("finished", outcome.task.id)
     except Interrupted as stop:
-        print("interrupted:", stop, flush=True)
+        say("interrupted:", str(stop))
         sys.exit(RESUME_STATUS)
 
 def show(event):
     if isinstance(event, TaskSubmitted):
-        print("submitted", event.task_id, flush=True)
+        say("submitted", event.task_id)
 
 if __name__ == "__main__":
     main()

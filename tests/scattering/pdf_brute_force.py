@@ -4,6 +4,7 @@ Pairs are found by trying every lattice vector of a large enough block, every pe
 the Fourier integrals are sums of sines.
 """
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -60,9 +61,9 @@ def brute_force_pdf(
     **values: Any,
 ) -> NDArray[np.float64]:
     """G(r) of one variant; ``values`` are those of PdfConditions.uniform, ``step`` is that of the internal grid."""
-    (condition,) = [PdfConditions.uniform(1, **values)]
+    condition = PdfConditions.uniform(1, **values)
     u_iso, delta1, delta2, q_broad, q_damp, q_min, q_max, diameter = (
-        float(getattr(condition, name)[0]) for name in condition.__dataclass_fields__
+        float(getattr(condition, field.name)[0]) for field in fields(condition)
     )
     scales = np.ones(3) if scales is None else scales
     step = grid.r_step if step is None else step
@@ -92,6 +93,6 @@ def brute_force_pdf(
     q = np.arange(1, n_pad) * np.pi / (n_pad * step)
     q = q[(q >= q_min) & (q < q_max)]
     amplitude = np.sin(np.outer(q, r)) @ g * step
-    limited = (2 / np.pi) * (q[1] - q[0]) * np.sin(np.outer(grid.r, q)) @ amplitude
+    limited = (2 / (n_pad * step)) * np.sin(np.outer(grid.r, q)) @ amplitude
     tau = np.minimum(grid.r / diameter, 1) if diameter else np.zeros(len(grid))
     return limited * np.exp(-0.5 * (q_damp * grid.r) ** 2) * (1 - 1.5 * tau + 0.5 * tau**3)

@@ -54,10 +54,7 @@ def random_triclinic(seed: int, n_atoms: int = 5) -> Structure:
         angles = generator.uniform(65, 115, 3)
     cell = (*generator.uniform(3.5, 7.0, 3), *angles)
     elements = generator.choice(["O", "Si", "Fe", "Ba"], n_atoms)
-    sites = [
-        (str(element), *generator.random(3), float(generator.uniform(0.3, 1.0)))
-        for element in elements
-    ]
+    sites = [(str(element), *generator.random(3), float(generator.uniform(0.3, 1.0))) for element in elements]
     return crystal(f"random-{seed}", "P 1", cell, *sites)
 
 
@@ -104,9 +101,7 @@ TRICLINIC = crystal(
     ("O", 0.6, 0.55, 0.8, 0.7),
     ("Ti", 0.5, 0.0, 0.5),
 )
-ALLOY = crystal(
-    "alloy", "F m -3 m", (3.7, 3.7, 3.7, *RIGHT), ("Cu", 0, 0, 0, 0.6), ("Au", 0, 0, 0, 0.3)
-)
+ALLOY = crystal("alloy", "F m -3 m", (3.7, 3.7, 3.7, *RIGHT), ("Cu", 0, 0, 0, 0.6), ("Au", 0, 0, 0, 0.3))
 """Two elements on one site, and a tenth of the sites empty."""
 
 ALL_SYSTEMS = (NICKEL, ROCK_SALT, RUTILE, WURTZITE, CORUNDUM, CORUNDUM_RHOMBOHEDRAL, MARCASITE, BADDELEYITE, TRICLINIC)
