@@ -4,6 +4,7 @@ Meant for comparing candidates: few parameters, sensible bounds, tens of millise
 """
 
 from dataclasses import dataclass, fields
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +13,20 @@ from scipy.stats import qmc
 
 from hpc_mlsm.scattering.conditions import PdfConditions, PdfGrid
 from hpc_mlsm.scattering.normalise import standardise
-from hpc_mlsm.scattering.pairs import PairList, pair_list
-from hpc_mlsm.scattering.pdf import reach, simulate_pdf
+from hpc_mlsm.scattering.pairs import PairList, pair_lists
+from hpc_mlsm.scattering.pdf import least_stretch, reach, simulate_pdf
 from hpc_mlsm.structures.structure import Structure
 from hpc_mlsm.structures.symmetry import axis_classes
 
 MAX_STRAIN = 0.06
 STARTS = 96
+TRIES = 4
+GOOD_ENOUGH = 0.15
+"""An r_w below which no other start is tried."""
+
 MAX_EVALUATIONS = 40
+SHORTEST_BOND = 1.5
+"""Å; shorter distances do not limit delta2, as they may be those of sites that are not occupied together."""
 
 _NAMES = ("u_iso", "q_damp", "delta2", "inverse_diameter")
 _LOWEST = np.array([0.0015, 0.0, 0.0, 0.0])
@@ -47,7 +54,8 @@ def match_structure(
 ) -> Match:
     """Fit scale, free cell lengths, U_iso, q_damp, delta2 and a spherical diameter to a measured G(r).
 
-    The start is the best of a Latin hypercube; the scale follows from the others by linear least squares.
+    The start is the best of a Latin hypercube, and the next best ones where that leads nowhere; the scale follows from
+    the others by linear least squares. Oblique angles stay as they are.
 
     Parameters
     ----------
@@ -59,13 +67,39 @@ def match_structure(
         Range of the measurement, Å⁻¹.
     """
     problem = _Problem.of(structure, grid, q_min, q_max)
+    norm = float(np.linalg.norm(measured)) or 1.0
+    fits = []
+    for start in _starts(problem, measured)[:TRIES]:
+        x = _fitted(problem, start, measured, norm)
+        curve = problem.curves(x[None])[0]
+        scale = _scale(curve, measured)
+        fits.append((float(np.linalg.norm(scale * curve - measured)) / norm, x, curve, scale))
+        if fits[-1][0] < GOOD_ENOUGH:
+            break
+    r_w, x, curve, scale = min(fits, key=lambda one: one[0])
+    return Match(
+        curve=scale * curve,
+        scale=scale,
+        r_w=r_w,
+        correlation=float(standardise(curve) @ standardise(measured)),
+        parameters=problem.parameters(x, structure),
+    )
+
+
+def _starts(problem: "_Problem", measured: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points of a Latin hypercube over all parameters, those whose curves correlate best with the measurement first."""
     unit = qmc.LatinHypercube(d=len(problem.lowest), rng=np.random.default_rng(0)).random(STARTS)
     # Little correlated motion and large particles are the likelier start; the fit finds the rest.
     unit[:, problem.n_lengths + 2 :] *= 0.3
     starts = problem.lowest + unit * (problem.highest - problem.lowest)
     correlations = standardise(problem.curves(starts)) @ standardise(measured)
-    start = starts[int(np.argmax(correlations))]
-    norm = float(np.linalg.norm(measured)) or 1.0
+    return starts[np.argsort(-correlations, kind="stable")]
+
+
+def _fitted(
+    problem: "_Problem", start: NDArray[np.float64], measured: NDArray[np.float64], norm: float
+) -> NDArray[np.float64]:
+    """Parameters of the nearest minimum of the squared differences."""
 
     def residual(x: NDArray[np.float64]) -> NDArray[np.float64]:
         curve = problem.curves(x[None])[0]
@@ -88,22 +122,14 @@ def match_structure(
         xtol=1e-6,
         ftol=1e-7,
     )
-    curve = problem.curves(found.x[None])[0]
-    scale = _scale(curve, measured)
-    return Match(
-        curve=scale * curve,
-        scale=scale,
-        r_w=float(np.linalg.norm(scale * curve - measured)) / norm,
-        correlation=float(standardise(curve) @ standardise(measured)),
-        parameters=problem.parameters(found.x, structure),
-    )
+    return np.asarray(found.x)
 
 
 @dataclass(frozen=True)
 class _Problem:
     """Fit parameters as one vector: free cell-length factors, then the conditions of ``_NAMES``."""
 
-    pairs: PairList
+    pairs: tuple[PairList, ...]
     grid: PdfGrid
     classes: tuple[int, int, int]
     q_min: float
@@ -117,14 +143,20 @@ class _Problem:
         classes = axis_classes(structure.operations)
         n_lengths = max(classes) + 1
         widest = PdfConditions.uniform(1, u_iso=_HIGHEST[0], q_min=q_min, q_max=q_max)
+        corners = np.array(list(product((1 - MAX_STRAIN, 1 + MAX_STRAIN), repeat=n_lengths)))[:, list(classes)]
+        pairs = tuple(pair_lists(structure, reach(grid, widest) / least_stretch(structure.cell.metric, corners)))
+        nearest = np.sqrt(min(float(one.squares.min()) for one in pairs if len(one)))
+        highest = _HIGHEST.copy()
+        # Up to here the variance of the first peak stays above a tenth of what it would be without correlated motion.
+        highest[_NAMES.index("delta2")] = min(highest[2], 0.9 * (max(nearest, SHORTEST_BOND) * (1 - MAX_STRAIN)) ** 2)
         return cls(
-            pairs=pair_list(structure, reach(grid, widest) / (1 - MAX_STRAIN)),
+            pairs=pairs,
             grid=grid,
             classes=classes,
             q_min=q_min,
             q_max=q_max,
             lowest=np.concatenate([np.full(n_lengths, 1 - MAX_STRAIN), _LOWEST]),
-            highest=np.concatenate([np.full(n_lengths, 1 + MAX_STRAIN), _HIGHEST]),
+            highest=np.concatenate([np.full(n_lengths, 1 + MAX_STRAIN), highest]),
             steps=np.concatenate([np.full(n_lengths, 1e-5), _STEPS]),
         )
 
@@ -140,7 +172,7 @@ class _Problem:
         values |= {"q_min": np.full(len(x), self.q_min), "q_max": np.full(len(x), self.q_max)}
         zeros = np.zeros(len(x))
         conditions = PdfConditions(**{f.name: values.get(f.name, zeros) for f in fields(PdfConditions)})
-        return simulate_pdf([self.pairs], x[:, list(self.classes)], conditions, self.grid)
+        return simulate_pdf(self.pairs, x[:, list(self.classes)], conditions, self.grid)
 
     def parameters(self, x: NDArray[np.float64], structure: Structure) -> dict[str, tuple[float, str]]:
         """The fitted values by name, with units."""

@@ -1,13 +1,13 @@
 """Reference engine: the PDFCalculator of diffpy.srreal."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
 from hpc_mlsm.errors import ConfigError
 from hpc_mlsm.scattering.conditions import PdfConditions, PdfGrid
-from hpc_mlsm.scattering.reference_pdffit2 import diffpy_structure
 from hpc_mlsm.structures.structure import Structure
 
 if TYPE_CHECKING:
@@ -54,8 +54,24 @@ def diffpy_engine() -> "Engine":
             calculator.delta1 = float(conditions.delta1[v])
             calculator.delta2 = float(conditions.delta2[v])
             calculator.spdiameter = float(conditions.diameter[v])
-            r, g = calculator(diffpy_structure(structure, axis_scales[v], float(conditions.u_iso[v])))
+            r, g = calculator(_diffpy_structure(structure, axis_scales[v], float(conditions.u_iso[v])))
             patterns.append(np.asarray(g)[np.searchsorted(r, grid.r - grid.r_step / 2)])
         return np.array(patterns)
 
     return engine
+
+
+def _diffpy_structure(structure: Structure, scales: NDArray[np.float64], u_iso: float) -> Any:
+    """All atoms of the strained cell as a structure of diffpy.structure, every atom with the same U_iso (Å²)."""
+    from diffpy.structure import Atom, Lattice
+    from diffpy.structure import Structure as DiffpyStructure
+
+    cell, atoms = structure.cell, structure.unit_cell
+    lattice = Lattice(cell.a * scales[0], cell.b * scales[1], cell.c * scales[2], cell.alpha, cell.beta, cell.gamma)
+    # An isotropic U in oblique axes has off-diagonal terms, which diffpy.structure knows once the lattice is given.
+    given = {"lattice": lattice, "anisotropy": False, "Uisoequiv": u_iso}
+    found = [
+        Atom(gemmi.Element(int(number)).name, xyz, occupancy=occupancy, **given)
+        for number, xyz, occupancy in zip(atoms.numbers, atoms.fractional, atoms.occupancy, strict=True)
+    ]
+    return DiffpyStructure(found, lattice=lattice)

@@ -77,7 +77,7 @@ def _pattern(
     values = {name: float(getattr(conditions, name)[0]) for name in conditions.__dataclass_fields__}
     fit = pdffit2.PdfFit(create_intro=False)
     try:
-        fit.add_structure(diffpy_structure(structure, scales, values["u_iso"]))
+        fit.read_struct_string(_pdffit_text(structure, scales, values["u_iso"]))
     except pdffit2.pdffit2.structureError as error:
         raise StructureError("unknown_element", f"{structure.id}: diffpy.pdffit2 refuses it: {error}") from error
     # Points are added down to above r = 0: what lies below the first point would be cut off, and G(0) is 0/0 there.
@@ -93,20 +93,35 @@ def _pattern(
     return np.concatenate([np.zeros(max(-below, 0)), np.array(fit.getpdf_fit())[max(below, 0) :]])
 
 
-def diffpy_structure(structure: Structure, scales: NDArray[np.float64], u_iso: float) -> Any:
-    """All atoms of the strained cell as a structure of diffpy.structure, every atom with the same U_iso (Å²)."""
-    from diffpy.structure import Atom, Lattice
-    from diffpy.structure import Structure as DiffpyStructure
-
-    cell, atoms = structure.cell, structure.unit_cell
-    lattice = Lattice(cell.a * scales[0], cell.b * scales[1], cell.c * scales[2], cell.alpha, cell.beta, cell.gamma)
-    # An isotropic U in oblique axes has off-diagonal terms, which diffpy.structure knows once the lattice is given.
-    return DiffpyStructure(
-        [
-            Atom(
-                gemmi.Element(int(z)).name, xyz, occupancy=occupancy, lattice=lattice, anisotropy=False, Uisoequiv=u_iso
-            )
-            for z, xyz, occupancy in zip(atoms.numbers, atoms.fractional, atoms.occupancy, strict=True)
-        ],
-        lattice=lattice,
-    )
+def _pdffit_text(structure: Structure, scales: NDArray[np.float64], u_iso: float) -> str:
+    """All atoms of the strained cell in the format of PDFfit; under each, its deviations and displacements."""
+    metric = scales[:, None] * structure.cell.metric * scales
+    reciprocal = np.linalg.inv(metric)
+    lengths = np.sqrt(np.diag(reciprocal))
+    # In oblique axes, an isotropic U has off-diagonal terms: the cosines of the reciprocal angles.
+    u = u_iso * reciprocal / np.outer(lengths, lengths)
+    cell = structure.cell
+    parameters = [*(np.array([cell.a, cell.b, cell.c]) * scales), cell.alpha, cell.beta, cell.gamma]
+    atoms = structure.unit_cell
+    lines = [
+        "title",
+        "format pdffit",
+        "scale 1.0",
+        "sharp 0.0, 0.0, 1.0, 0.0",
+        "spcgr P1",
+        "cell " + ", ".join(f"{value:.10f}" for value in parameters),
+        "dcell 0.0, 0.0, 0.0, 0.0, 0.0, 0.0",
+        f"ncell 1, 1, 1, {len(atoms)}",
+        "atoms",
+    ]
+    displacements = [
+        "0.0 0.0 0.0 0.0",
+        f"{u[0, 0]:.10f} {u[1, 1]:.10f} {u[2, 2]:.10f}",
+        "0.0 0.0 0.0",
+        f"{u[0, 1]:.10f} {u[0, 2]:.10f} {u[1, 2]:.10f}",
+        "0.0 0.0 0.0",
+    ]
+    for number, (x, y, z), occupancy in zip(atoms.numbers, atoms.fractional, atoms.occupancy, strict=True):
+        element = gemmi.Element(int(number)).name.upper()
+        lines += [f"{element} {x:.12f} {y:.12f} {z:.12f} {occupancy:.8f}", *displacements]
+    return "\n".join(lines) + "\n"

@@ -53,7 +53,7 @@ def changes(value: Any) -> Iterator[Any]:
 
 def other(name: str, old: Any) -> Any:
     """A valid value that differs."""
-    choices = {"engine": "pdffit2", "linkage": "leader", "trees": "vector", "device": "cuda", "kind": "inline"}
+    choices = {"engine": "diffpy", "linkage": "leader", "trees": "vector", "device": "cuda", "kind": "inline"}
     if name in choices:
         return choices[name]
     if isinstance(old, bool) or old is None:

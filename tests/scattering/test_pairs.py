@@ -161,6 +161,13 @@ def test_a_cell_without_volume_is_refused() -> None:
         pair_list(flat, 4.0)
 
 
+def test_atoms_that_share_a_place_to_a_hundredth_of_an_angstrom_are_no_pair() -> None:
+    shared = crystal("shared", "P 1", (4.0, 4.0, 4.0, *RIGHT), ("Cu", 0, 0, 0, 0.5), ("Au", 0.002, 0, 0, 0.5))
+    assert np.sqrt(pair_list(shared, 5.0).squares.min()) > 3.9
+    apart = crystal("apart", "P 1", (4.0, 4.0, 4.0, *RIGHT), ("Cu", 0, 0, 0, 0.5), ("Au", 0.003, 0, 0, 0.5))
+    assert np.sqrt(pair_list(apart, 5.0).squares.min()) == pytest.approx(0.012, rel=1e-4)
+
+
 def test_a_cell_larger_than_the_reach_has_no_pairs() -> None:
     lonely = crystal("lonely", "P 1", (50.0, 50.0, 50.0, *RIGHT), ("Fe", 0.1, 0.2, 0.3))
     assert len(pair_list(lonely, 30.0)) == 0

@@ -161,7 +161,7 @@ def test_sites_with_displacements_and_amplitudes_of_their_own_agree_with_the_for
     structure: Structure, delta2: float
 ) -> None:
     atoms = structure.unit_cell
-    u = 0.005 + 0.004 * atoms.site
+    u = 0.0052 + 0.0037 * atoms.site
     amplitudes = 3.0 + 2.5 * atoms.site
     expected = brute_force_pdf(structure, SHORT, atom_u=u, amplitudes=amplitudes, u_iso=1.2, delta2=delta2)
     conditions = PdfConditions.uniform(1, u_iso=1.2, delta2=delta2)

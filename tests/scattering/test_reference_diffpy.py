@@ -46,7 +46,8 @@ class _Calculator:
         self.envelopes.append(name)
 
     def __call__(self, atoms: Any) -> tuple[np.ndarray, np.ndarray]:
-        self.told.append(dict(vars(self)) | {"a": atoms.lattice.a, "u": atoms[0].Uisoequiv})
+        content = {"a": atoms.lattice.a, "u": atoms[0].Uisoequiv, "atoms": len(atoms), "element": atoms[0].element}
+        self.told.append(dict(vars(self)) | content)
         steps = np.arange(np.ceil(self.rmin / self.rstep - 1e-6), np.floor(self.rmax / self.rstep) + 1)
         return steps * self.rstep, 100.0 * len(self.told) + steps * self.rstep
 
@@ -85,6 +86,7 @@ def test_the_calculator_is_told_every_parameter_and_its_points_are_found(
     }
     for name, values in names.items():
         assert [told[name] for told in calculator.told] == pytest.approx(values.tolist()), name
+    assert {(told["atoms"], told["element"]) for told in calculator.told} == {(4, "Ni")}
     np.testing.assert_allclose(g, [100.0 + grid.r, 200.0 + grid.r], atol=1e-9)
 
 

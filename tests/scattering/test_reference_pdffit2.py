@@ -11,7 +11,6 @@ from scattering_crystals import BADDELEYITE, NICKEL, RUTILE, TRICLINIC, WURTZITE
 from hpc_mlsm.errors import ConfigError, StructureError
 from hpc_mlsm.scattering.conditions import PdfConditions, PdfGrid
 from hpc_mlsm.scattering.engines import get_engine, native_engine, simulate_structure
-from hpc_mlsm.scattering.reference_pdffit2 import diffpy_structure
 from hpc_mlsm.scattering.settings import PdfSettings
 from hpc_mlsm.structures.structure import Structure
 
@@ -62,8 +61,7 @@ def test_variants_are_strained_and_have_their_own_conditions(pdffit2: Any) -> No
     conditions = PdfConditions.uniform(1, u_iso=0.01).followed_by(PdfConditions.uniform(1, u_iso=0.02, q_max=18.0))
     both = pdffit2(RUTILE, scales, conditions, PdfGrid())
     (alone,) = pdffit2(stretched(RUTILE, *scales[1]), np.ones((1, 3)), conditions.take(slice(1, 2)), PdfGrid())
-    # The structure is handed over with six decimals.
-    np.testing.assert_allclose(both[1], alone, atol=1e-4 * np.abs(alone).max())
+    np.testing.assert_allclose(both[1], alone, atol=1e-7 * np.abs(alone).max())
     assert np.abs(both[0] - both[1]).max() > 0.1 * np.abs(alone).max()
 
 
@@ -92,13 +90,3 @@ def test_a_missing_package_is_an_error_that_says_how_to_get_it(monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "diffpy.pdffit2", None)
     with pytest.raises(ConfigError, match="pip install --only-binary"):
         get_engine("pdffit2")
-
-
-def test_the_structure_handed_over_has_all_atoms_of_the_strained_cell() -> None:
-    pytest.importorskip("diffpy.structure")
-    atoms = diffpy_structure(BADDELEYITE, np.array([1.1, 1.0, 0.9]), 0.012)
-    assert len(atoms) == 12
-    assert atoms.lattice.a == pytest.approx(1.1 * BADDELEYITE.cell.a)
-    assert atoms.lattice.beta == BADDELEYITE.cell.beta
-    assert {atom.element for atom in atoms} == {"Zr", "O"}
-    assert all(atom.Uisoequiv == pytest.approx(0.012) for atom in atoms)
