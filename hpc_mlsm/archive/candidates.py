@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hpc_mlsm.archive.element_filter import ElementFilter, filter_mask
+from hpc_mlsm.archive.class_filter import filter_mask
 from hpc_mlsm.archive.pattern import PatternReject
 from hpc_mlsm.errors import BundleError, ConfigError
 from hpc_mlsm.models.classes import ClassEntry
+from hpc_mlsm.structures.element_filter import ElementFilter
 
 _BLOCK_ROWS = 1024
 
@@ -193,8 +194,8 @@ def _candidate(
     pattern: str, rank: int, probability: float, entry: ClassEntry, chosen: ElementFilter, correlation: float
 ) -> Candidate:
     first = entry.representative_member
-    if not chosen.passes(first):
-        first = next(member for member in entry.members if chosen.passes(member))
+    if not chosen.admits(first.elements, first.space_group):
+        first = next(member for member in entry.members if chosen.admits(member.elements, member.space_group))
     members = (first, *(member for member in entry.members if member is not first))
     return Candidate(
         pattern=pattern,

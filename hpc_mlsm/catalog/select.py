@@ -6,23 +6,15 @@ from dataclasses import dataclass
 from hpc_mlsm.catalog.database import Catalogue
 from hpc_mlsm.catalog.rows import Summary
 from hpc_mlsm.errors import CatalogueError, ConfigError
-from hpc_mlsm.structures.elements import ELEMENTS
+from hpc_mlsm.structures.element_filter import ElementFilter
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(ElementFilter):
     """Rules that a structure must all satisfy; an empty set or None rules nothing out.
 
     Attributes
     ----------
-    required : frozenset of str
-        Elements that must all be in the structure.
-    allowed : frozenset of str
-        The structure may hold no other elements.
-    excluded : frozenset of str
-        Elements that must not be in the structure.
-    space_groups : frozenset of int
-        Space-group numbers to choose from.
     max_atoms : int, optional
         Largest number of atoms in the cell, partly occupied ones included.
 
@@ -32,25 +24,12 @@ class Selection:
         If a symbol is no element, a number no space group, or nothing could satisfy the rules.
     """
 
-    required: frozenset[str] = frozenset()
-    allowed: frozenset[str] = frozenset()
-    excluded: frozenset[str] = frozenset()
-    space_groups: frozenset[int] = frozenset()
     max_atoms: int | None = None
 
     def __post_init__(self) -> None:
-        for rule in ("required", "allowed", "excluded"):
-            unknown = sorted(getattr(self, rule) - ELEMENTS)
-            if unknown:
-                raise ConfigError(f"select.{rule}: {unknown[0]!r} is no element; write symbols such as Fe or O")
-        numbers = sorted(number for number in self.space_groups if not 1 <= number <= 230)
-        if numbers:
-            raise ConfigError(f"select.space_groups: {numbers[0]} is no space group; numbers are 1 to 230")
+        ElementFilter.__post_init__(self)
         if self.max_atoms is not None and self.max_atoms < 1:
-            raise ConfigError(f"select.max_atoms: found {self.max_atoms}, expected at least 1")
-        clash = self.required & self.excluded or (self.required - self.allowed if self.allowed else frozenset())
-        if clash:
-            raise ConfigError(f"select: {', '.join(sorted(clash))} is required and ruled out; drop one of the two")
+            raise ConfigError(f"max_atoms: found {self.max_atoms}, expected at least 1")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from typing import Any
 
 from rich.console import Console
 
-from hpc_mlsm.archive.element_filter import ElementFilter
 from hpc_mlsm.cli import summaries
 from hpc_mlsm.cli.progress import make_listener
 from hpc_mlsm.config.run_config import PredictSettings
@@ -21,6 +20,7 @@ from hpc_mlsm.stages import evaluate, group, ingest, plan, predict, report, simu
 from hpc_mlsm.stages.context import RunContext, available_memory, open_run
 from hpc_mlsm.stages.run_directory import resolve
 from hpc_mlsm.stages.status import holder, run_status
+from hpc_mlsm.structures.element_filter import ElementFilter
 
 STAGES: dict[str, Callable[[RunContext], Any]] = {
     "ingest": ingest.run,

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from annotated_types import Ge, Interval, MinLen
 
-from hpc_mlsm.archive.element_filter import ElementFilter
 from hpc_mlsm.catalog.select import Selection
 from hpc_mlsm.errors import ConfigError
 from hpc_mlsm.evaluation.splits import SplitSettings
@@ -14,6 +13,7 @@ from hpc_mlsm.grouping.settings import GroupSettings
 from hpc_mlsm.models.settings import BoostedSettings, RetrievalSettings
 from hpc_mlsm.runtime.settings import ExecutorSettings
 from hpc_mlsm.scattering.settings import PdfSettings
+from hpc_mlsm.structures.element_filter import ElementFilter
 
 
 @dataclass(frozen=True)

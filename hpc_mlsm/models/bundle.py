@@ -7,6 +7,7 @@ manifest is: until then all files of the old one are there, and a reader gets ei
 import hashlib
 import io
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -149,11 +150,14 @@ def _remove_unnamed(folder: Path) -> None:
     try:
         kept = {file["name"] for file in read_manifest(folder)["files"].values()}
     except BundleError:
+        if (folder / MANIFEST).exists():
+            return  # of another version perhaps, and not ours to clear away
         kept = set()
     for part, ending in _PARTS.items():
         for path in (*folder.glob(f"{part}-*{ending}"), *folder.glob(f".{part}-*{ending}.part")):
             if path.name not in kept:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # what is left over does no harm
+                    path.unlink()
 
 
 def load_bundle(folder: Path) -> Bundle:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hpc_mlsm.archive.candidates import rank_classes, rank_patterns
-from hpc_mlsm.archive.element_filter import ElementFilter
 from hpc_mlsm.errors import BundleError, ConfigError
 from hpc_mlsm.models.classes import ClassEntry, MemberEntry
+from hpc_mlsm.structures.element_filter import ElementFilter
 
 
 def member(id: str, formula: str, group: int, elements: str, cod_id: int | None = None) -> MemberEntry:

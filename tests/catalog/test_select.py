@@ -72,12 +72,12 @@ def test_an_empty_catalogue_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rules", "message"),
     [
-        ({"required": frozenset({"fe"})}, "select.required: 'fe' is no element"),
-        ({"excluded": frozenset({"Xx"})}, "select.excluded"),
+        ({"required": frozenset({"fe"})}, "required: 'fe' is no element"),
+        ({"excluded": frozenset({"Xx"})}, "excluded: 'Xx'"),
         ({"space_groups": frozenset({0, 225})}, "0 is no space group"),
         ({"max_atoms": 0}, "expected at least 1"),
-        ({"required": frozenset({"O"}), "excluded": frozenset({"O"})}, "O is required and ruled out"),
-        ({"required": frozenset({"O"}), "allowed": frozenset({"Fe"})}, "O is required and ruled out"),
+        ({"required": frozenset({"O"}), "excluded": frozenset({"O"})}, "O is required and excluded"),
+        ({"required": frozenset({"O"}), "allowed": frozenset({"Fe"})}, "O is required but not among the allowed"),
     ],
 )
 def test_rules_that_make_no_sense_are_refused(rules: dict[str, object], message: str) -> None:

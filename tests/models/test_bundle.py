@@ -266,6 +266,21 @@ def test_a_full_disk_leaves_the_old_bundle_and_says_how_much_is_needed(bundle: B
     assert parts(small_disk / "bundle") == WHOLE
 
 
+def test_a_full_disk_leaves_nothing_where_there_was_nothing(bundle: Bundle, small_disk: Path) -> None:
+    large = replace(bundle, retrieval=Retrieval.of(*blobs(60_000, 3), CLASSES))
+    with pytest.raises(BundleError, match=r"references-.*\.h5 cannot be written: No space left on device"):
+        save_bundle(large, small_disk / "bundle")
+    assert not list((small_disk / "bundle").iterdir())
+
+
+def test_a_save_that_fails_leaves_a_bundle_of_another_version_alone(bundle: Bundle, small_disk: Path) -> None:
+    (small_disk / MANIFEST).write_text('{"schema": 2}')
+    (small_disk / "model-of-the-future.ubj").write_bytes(b"precious")
+    with pytest.raises(BundleError, match="No space left on device"):
+        save_bundle(replace(bundle, model=bytes(2_000_000)), small_disk)
+    assert (small_disk / "model-of-the-future.ubj").read_bytes() == b"precious"
+
+
 def test_a_folder_that_cannot_be_made_is_named(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(BundleError, match=r"file/bundle cannot be made"):

@@ -1,19 +1,16 @@
-"""Filters by what is known of a sample: its elements and space group."""
+"""Rules on elements and space group: what is known of a sample, or wanted of a catalogue."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import gemmi
-import numpy as np
-from numpy.typing import NDArray
 
 from hpc_mlsm.errors import ConfigError
-from hpc_mlsm.models.classes import ClassEntry, MemberEntry
 
 
 @dataclass(frozen=True, slots=True)
 class ElementFilter:
-    """Which structures may be answers, from what is known of the sample.
+    """Which structures are wanted, by their elements and space group.
 
     Attributes
     ----------
@@ -42,7 +39,7 @@ class ElementFilter:
             _check_elements(key, getattr(self, key))
         wrong = sorted(str(number) for number in self.space_groups if number not in range(1, 231))
         if wrong:
-            raise ConfigError(f"filter space_groups: {', '.join(wrong)} is no space group; numbers are 1 to 230")
+            raise ConfigError(f"space_groups: {', '.join(wrong)} is no space group; numbers are 1 to 230")
         _refuse_contradiction(self.required & self.excluded, "required and excluded")
         if self.allowed:
             _refuse_contradiction(self.required - self.allowed, "required but not among the allowed")
@@ -55,10 +52,6 @@ class ElementFilter:
             and not self.excluded & elements
             and (not self.space_groups or space_group in self.space_groups)
         )
-
-    def passes(self, member: MemberEntry) -> bool:
-        """Whether a member of a class may be an answer."""
-        return self.admits(member.elements, member.space_group)
 
     def describe(self) -> str:
         """The filter in words, such as ``"required Fe, O; space groups 227"``; "no filter" where it is empty."""
@@ -80,29 +73,11 @@ def _check_elements(key: str, symbols: Iterable[str]) -> None:
     for symbol in sorted(symbols):
         element = gemmi.Element(symbol)
         if element.atomic_number == 0:
-            raise ConfigError(f"filter {key}: {symbol!r} is no element; write symbols such as Fe or O")
+            raise ConfigError(f"{key}: {symbol!r} is no element; write symbols such as Fe or O")
         if element.name != symbol:
-            raise ConfigError(f"filter {key}: {symbol!r} is no element symbol; write {element.name!r}")
+            raise ConfigError(f"{key}: {symbol!r} is no element symbol; write {element.name!r}")
 
 
 def _refuse_contradiction(elements: frozenset[str], what: str) -> None:
     if elements:
-        raise ConfigError(f"filter: {', '.join(sorted(elements))} is {what}; nothing could pass, drop one of them")
-
-
-def filter_mask(classes: Sequence[ClassEntry], chosen: ElementFilter) -> NDArray[np.bool_]:
-    """Which classes a filter admits, shape (C,): those with at least one member that passes.
-
-    Raises
-    ------
-    ConfigError
-        If none does.
-    """
-    if chosen == ElementFilter():
-        return np.ones(len(classes), dtype=bool)
-    mask = np.array([any(chosen.passes(m) for m in entry.members) for entry in classes], dtype=bool)
-    if not mask.any():
-        raise ConfigError(
-            f"the filter ({chosen.describe()}) leaves none of the model's {len(classes)} classes; loosen it"
-        )
-    return mask
+        raise ConfigError(f"{', '.join(sorted(elements))} is {what}; nothing could pass, drop one of them")

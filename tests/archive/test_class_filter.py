@@ -2,9 +2,10 @@
 
 import pytest
 
-from hpc_mlsm.archive.element_filter import ElementFilter, filter_mask
+from hpc_mlsm.archive.class_filter import filter_mask
 from hpc_mlsm.errors import ConfigError
 from hpc_mlsm.models.classes import ClassEntry, MemberEntry
+from hpc_mlsm.structures.element_filter import ElementFilter
 
 
 def member(id: str, formula: str, group: int, elements: str, cod_id: int | None = None) -> MemberEntry:
