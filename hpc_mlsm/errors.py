@@ -49,7 +49,7 @@ class CatalogueError(HpcMlsmError):
 
 
 class StoreError(HpcMlsmError):
-    """A pattern store or one of its shards is missing, incomplete, altered or of another version."""
+    """A store, one of its shards or another file is missing, altered, of another version, or cannot be written."""
 
 
 class BundleError(HpcMlsmError):

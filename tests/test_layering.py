@@ -19,6 +19,7 @@ LAYERS = (
     ("models", "grouping", "store"),
     ("scattering",),
     ("structures",),
+    ("durable",),
     ("errors",),
 )
 """From the top down; packages of one layer do not import each other. ``hpc_mlsm/__init__.py`` lies below all."""

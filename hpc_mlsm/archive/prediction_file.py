@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 import hpc_mlsm
 from hpc_mlsm.archive.candidates import Candidate, Ranking
+from hpc_mlsm.durable import write_durably
 from hpc_mlsm.errors import StoreError
-from hpc_mlsm.store.durable import write_durably
 
 _TEXTS = ("class_id", "formula", "space_group_symbol", "name")
 _LISTS = ("cod_ids", "structure_ids", "others")

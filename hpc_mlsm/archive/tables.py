@@ -11,7 +11,7 @@ from rich.table import Table
 
 from hpc_mlsm.archive.candidates import Candidate, Ranking
 from hpc_mlsm.archive.pattern import PatternReject
-from hpc_mlsm.store.durable import write_durably
+from hpc_mlsm.durable import write_durably
 
 LIST_SEPARATOR = "; "
 """Between the values of one cell of a CSV file."""

@@ -134,7 +134,7 @@ def plan_table(summary: PlanSummary) -> Table:
     table.add_row("", "memory", _size(p.group_memory))
     classes = f"{p.classes} classes" + ("" if p.classes_known else " at most (groups are not known yet)")
     table.add_row("train", f"{classes}: gradients", _size(p.training.gradients))
-    table.add_row("", "margins, binned patterns, histograms", _size(p.training.total - p.training.gradients))
+    table.add_row("", "margins, binned patterns, histograms, trees", _size(p.training.total - p.training.gradients))
     table.add_row("", f"all of it, of {_size(summary.memory)} free", _size(p.training.total))
     table.add_row("", f"time of one boosting round on {p.workers} cores", _duration(p.train_seconds_per_round))
     return table

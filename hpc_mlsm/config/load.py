@@ -125,8 +125,16 @@ def _section(raw: Any, settings: Any, path: str, problems: list[str]) -> Any:
         # From a check of several values together, which does not know where in the configuration they stand, and
         # means nothing where one of them is wrong already.
         if len(problems) == faults:
-            problems.append(str(error) if str(error).startswith(path) else f"{path}: {error}")
+            problems.append(_placed(str(error), path, list(hints)))
     return built if len(problems) == faults else None
+
+
+def _placed(said: str, path: str, keys: list[str]) -> str:
+    """A message with the place in the configuration before it: ``u_iso = …`` becomes ``simulate.u_iso = …``."""
+    if not path:
+        return said
+    begins_with_key = said.split()[0].rstrip(":") in keys
+    return f"{path}.{said}" if begins_with_key else f"{path}: {said}"
 
 
 @lru_cache

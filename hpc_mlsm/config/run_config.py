@@ -8,7 +8,7 @@ from annotated_types import Ge, Interval, MinLen
 
 from hpc_mlsm.catalog.select import Selection
 from hpc_mlsm.errors import ConfigError
-from hpc_mlsm.evaluation.splits import SplitSettings
+from hpc_mlsm.evaluation.splits import SplitSettings, split_variants
 from hpc_mlsm.grouping.settings import GroupSettings
 from hpc_mlsm.models.settings import BoostedSettings, RetrievalSettings
 from hpc_mlsm.runtime.settings import ExecutorSettings
@@ -82,6 +82,7 @@ class RunConfig:
     executor: ExecutorSettings = field(default_factory=ExecutorSettings)
 
     def __post_init__(self) -> None:
+        split_variants("", self.simulate.variants, self.split)  # refuses too few, better now than after simulating
         if "/" in self.name or self.name.startswith("."):
             raise ConfigError(
                 f"name: found {self.name!r}; the run's folder is called so, which forbids / anywhere and . in front"

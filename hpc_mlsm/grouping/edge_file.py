@@ -2,12 +2,12 @@
 
 import hashlib
 import io
-import os
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from hpc_mlsm.durable import write_durably
 from hpc_mlsm.errors import StoreError
 from hpc_mlsm.grouping.edges import Edges
 
@@ -43,7 +43,7 @@ def write_edges(folder: Path, edges: Edges) -> tuple[str, str]:
             )
     checksum = hashlib.sha256(image.getbuffer()).hexdigest()
     name = f"edges-{checksum[:16]}.h5"
-    replace_file(folder / name, image.getbuffer())
+    write_durably(folder / name, image.getbuffer())
     return name, checksum
 
 
@@ -67,37 +67,6 @@ def read_edges(path: Path, checksum: str) -> Edges:
         raise StoreError(f"{path} cannot be read: {error}; {remedy}") from error
 
 
-def replace_file(path: Path, content: bytes | memoryview) -> None:
-    """Write a file beside its place and then move it there: readers see the old one or the new one, whole.
-
-    Raises
-    ------
-    StoreError
-        If it cannot be written; nothing is left behind then.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StoreError(
-            f"{path} cannot be written: {error}; free space there, or choose another run directory, and run again"
-        ) from error
-
-
 def _sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpc_mlsm.durable import write_durably
 from hpc_mlsm.errors import StoreError
 from hpc_mlsm.grouping.blocks import Rows, read_block
-from hpc_mlsm.grouping.edge_file import read_edges, replace_file, write_edges
+from hpc_mlsm.grouping.edge_file import read_edges, write_edges
 from hpc_mlsm.grouping.edges import Edges
 from hpc_mlsm.grouping.settings import GroupSettings
 from hpc_mlsm.grouping.within import inner_correlations
@@ -146,7 +147,7 @@ def save_groups(folder: Path, groups: Sequence[Group], edges: Edges, settings: G
     text = json.dumps(
         {"format": FORMAT, "version": VERSION, "checksum": _checksum(content), "content": content}, indent=1
     )
-    replace_file(folder / "groups.json", text.encode())
+    write_durably(folder / "groups.json", text.encode())
     for old in [*folder.glob("edges-*.h5"), *folder.glob(".edges-*.tmp")]:
         if old.name != name:
             old.unlink(missing_ok=True)

@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpc_mlsm import __version__
+from hpc_mlsm.durable import is_stale_part, write_durably
 from hpc_mlsm.errors import BundleError
 from hpc_mlsm.models import classes as class_table
 from hpc_mlsm.models.boosted import predict_margins
 from hpc_mlsm.models.calibration import probabilities
 from hpc_mlsm.models.classes import ClassEntry
 from hpc_mlsm.models.retrieval import Retrieval
-from hpc_mlsm.models.writing import replace_file
 from hpc_mlsm.scattering.normalise import standardise
 from hpc_mlsm.structures.structure import Structure
 
@@ -117,8 +117,8 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
 
     Raises
     ------
-    BundleError
-        If it cannot be written; the old bundle is still there then, whole.
+    BundleError, StoreError
+        If the folder cannot be made, or a file not be written; the old bundle is still there then, whole.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -136,11 +136,11 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         for part, content in contents.items():
             checksum = hashlib.sha256(content).hexdigest()
             name = f"{part}-{checksum[:16]}{_PARTS[part]}"
-            replace_file(folder / name, content)
+            write_durably(folder / name, content)
             files[part] = {"name": name, "sha256": checksum}
         described = {"schema": SCHEMA_VERSION, "info": info, "files": files}
         manifest = described | {"sha256": _checksum_of(described)}
-        replace_file(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+        write_durably(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
     finally:
         _remove_unnamed(folder)
 
@@ -153,11 +153,12 @@ def _remove_unnamed(folder: Path) -> None:
         if (folder / MANIFEST).exists():
             return  # of another version perhaps, and not ours to clear away
         kept = set()
-    for part, ending in _PARTS.items():
-        for path in (*folder.glob(f"{part}-*{ending}"), *folder.glob(f".{part}-*{ending}.part")):
-            if path.name not in kept:
-                with suppress(OSError):  # what is left over does no harm
-                    path.unlink()
+    finished = [path for part, ending in _PARTS.items() for path in folder.glob(f"{part}-*{ending}")]
+    partial = [path for path in folder.glob(".*.part") if is_stale_part(path)]
+    for path in (*finished, *partial):
+        if path.name not in kept:
+            with suppress(OSError):  # what is left over does no harm
+                path.unlink()
 
 
 def load_bundle(folder: Path) -> Bundle:

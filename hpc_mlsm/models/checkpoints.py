@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpc_mlsm.models.writing import replace_file
+from hpc_mlsm.durable import write_durably
 
 STATE = "state.json"
 
@@ -30,19 +30,19 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, fingerprint: str) -> N
 
     Raises
     ------
-    BundleError
+    StoreError
         If it cannot be written; the checkpoint before is still there then.
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = f"round-{len(checkpoint.history):05d}.ubj"
-    replace_file(folder / name, checkpoint.booster)
+    write_durably(folder / name, checkpoint.booster)
     state = {
         "fingerprint": fingerprint,
         "history": checkpoint.history,
         "booster": name,
         "sha256": _checksum(checkpoint),
     }
-    replace_file(folder / STATE, json.dumps(state).encode())
+    write_durably(folder / STATE, json.dumps(state).encode())
     for older in folder.glob("round-*.ubj"):
         if older.name != name:
             older.unlink()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from hpc_mlsm.durable import write_durably
 from hpc_mlsm.report import figures, notation, quantities
 from hpc_mlsm.report.content import PatternResult, ReportContent
 from hpc_mlsm.report.doubts import doubts_of
@@ -17,7 +18,6 @@ from hpc_mlsm.report.pattern_figure import SHOWN, pattern_figure
 from hpc_mlsm.report.style import drawing, to_svg
 from hpc_mlsm.report.summary import summary_of
 from hpc_mlsm.report.verdicts import expected_rank, verdict_of
-from hpc_mlsm.store.durable import write_durably
 
 if TYPE_CHECKING:
     from jinja2 import Environment

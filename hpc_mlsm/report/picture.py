@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpc_mlsm.durable import write_durably
 from hpc_mlsm.errors import RunError
 from hpc_mlsm.report.content import GroupSummary, PatternResult, ReportContent
 from hpc_mlsm.report.figures import draw_accuracy, draw_group_sizes
@@ -12,7 +13,6 @@ from hpc_mlsm.report.notation import plain_figure, structure_figure
 from hpc_mlsm.report.pattern_figure import draw_pattern
 from hpc_mlsm.report.quantities import fixed, plural
 from hpc_mlsm.report.style import drawing
-from hpc_mlsm.store.durable import write_durably
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpc_mlsm.durable import write_durably
 from hpc_mlsm.errors import RunError
 from hpc_mlsm.evaluation.scores import ClassScore, Scores, ScoreSheet
 from hpc_mlsm.models.bundle import Bundle, bundle_hash, load_bundle
@@ -18,7 +19,6 @@ from hpc_mlsm.stages.group import current_groups
 from hpc_mlsm.stages.rows import LabelledRows
 from hpc_mlsm.stages.run_directory import RunDirectory
 from hpc_mlsm.stages.train import expected_fingerprint
-from hpc_mlsm.store.durable import write_durably
 from hpc_mlsm.store.patterns import PatternStore
 
 STAGE = "evaluate"

@@ -9,8 +9,8 @@ import yaml
 from hpc_mlsm import __version__
 from hpc_mlsm.config.load import load_config, parse_config, plain
 from hpc_mlsm.config.run_config import RunConfig
+from hpc_mlsm.durable import write_durably
 from hpc_mlsm.errors import RunError
-from hpc_mlsm.store.durable import write_durably
 
 SCHEMA_VERSION = 1
 """Of the layout of a run directory; others are refused."""

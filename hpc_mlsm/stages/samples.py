@@ -6,12 +6,12 @@ import numpy as np
 
 from hpc_mlsm.catalog.database import Catalogue
 from hpc_mlsm.config.run_config import RunConfig
+from hpc_mlsm.durable import write_durably
 from hpc_mlsm.scattering.conditions import PdfConditions, PdfGrid
 from hpc_mlsm.scattering.engines import native_engine
 from hpc_mlsm.scattering.settings import PdfSettings
 from hpc_mlsm.scattering.variants import sample_variants, seed_of
 from hpc_mlsm.stages.run_directory import RunDirectory
-from hpc_mlsm.store.durable import write_durably
 from hpc_mlsm.structures.structure import Structure
 
 NOISE = 0.05

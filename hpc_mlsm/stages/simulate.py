@@ -11,6 +11,7 @@ from hpc_mlsm import __version__
 from hpc_mlsm.catalog.database import Catalogue
 from hpc_mlsm.catalog.select import Selection, select_keys
 from hpc_mlsm.config.fingerprint import fingerprint
+from hpc_mlsm.durable import write_durably
 from hpc_mlsm.errors import ExecutorError, HpcMlsmError, RunError, StoreError, StructureError
 from hpc_mlsm.plan.cost import StructureCost, structure_cost
 from hpc_mlsm.plan.tasks import SimulateTask, plan_simulation
@@ -19,7 +20,6 @@ from hpc_mlsm.scattering.engines import ENGINE_VERSION, SimulatedStructure, simu
 from hpc_mlsm.scattering.settings import PdfSettings
 from hpc_mlsm.stages.context import RunContext
 from hpc_mlsm.stages.run_directory import RunDirectory
-from hpc_mlsm.store.durable import write_durably
 from hpc_mlsm.store.patterns import PatternStore
 from hpc_mlsm.store.schema import Axis, ShardContent, ShardRecord, shard_name
 from hpc_mlsm.store.shard import write_shard

@@ -9,9 +9,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hpc_mlsm.durable import write_error
 from hpc_mlsm.errors import StoreError
 from hpc_mlsm.store import upkeep
-from hpc_mlsm.store.durable import write_error
 from hpc_mlsm.store.index import INDEX_NAME, Index, Mode
 from hpc_mlsm.store.reading import LIVE, ShardReader, rows_of
 from hpc_mlsm.store.schema import Axis, ShardRecord

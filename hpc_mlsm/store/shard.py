@@ -5,8 +5,8 @@ from pathlib import Path
 
 import h5py
 
+from hpc_mlsm.durable import write_durably
 from hpc_mlsm.errors import StoreError
-from hpc_mlsm.store.durable import write_durably
 from hpc_mlsm.store.layout import H5_ERRORS, open_image, read_content, to_image
 from hpc_mlsm.store.schema import SHARD_NAME, ShardContent, ShardRecord
 

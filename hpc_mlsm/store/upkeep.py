@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hpc_mlsm.durable import is_stale_part
 from hpc_mlsm.errors import StoreError
-from hpc_mlsm.store.durable import is_stale_part
 from hpc_mlsm.store.index import Index
 from hpc_mlsm.store.schema import SHARD_NAME, shard_name
 from hpc_mlsm.store.shard import checksum, inspect_shard, read_shard, write_shard

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hpc_mlsm.store.durable import write_durably
+from hpc_mlsm.durable import write_durably
 from hpc_mlsm.store.layout import (
     LIBVER,
     nx_group,

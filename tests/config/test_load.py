@@ -89,11 +89,11 @@ def test_what_is_no_number_for_people_is_none_here(raw: dict[str, Any], words: s
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        ({"simulate": {"grid": {"r_min": 5, "r_max": 4}}}, "simulate.grid: r_max = 4.0 Å must be larger than r_min"),
-        ({"simulate": {"u_iso": [0.03, 0.01]}}, "simulate: u_iso = "),
+        ({"simulate": {"grid": {"r_min": 5, "r_max": 4}}}, "simulate.grid.r_max = 4.0 Å must be larger than r_min"),
+        ({"simulate": {"u_iso": [0.03, 0.01]}}, "simulate.u_iso = "),
         ({"source": {"starter": False}}, "source: there are no structures; set cif_folder"),
-        ({"split": {"validation": 0.5, "test": 0.5}}, "split: validation = 0.5 and test = 0.5 leave nothing"),
-        ({"select": {"required": ["Xx"]}}, "required: 'Xx' is no element"),
+        ({"split": {"validation": 0.5, "test": 0.5}}, "split.validation = 0.5 and test = 0.5 leave nothing"),
+        ({"select": {"required": ["Xx"]}}, "select.required: 'Xx' is no element"),
         ({"predict": {"filter": {"required": ["Fe"], "excluded": ["Fe"]}}}, "predict.filter: Fe is required"),
         ({"name": "../elsewhere"}, "name: found '../elsewhere'"),
         ({"name": ".."}, "name: found '..'"),

@@ -183,7 +183,7 @@ def test_a_save_that_dies_before_the_end_leaves_the_old_groups_valid(tmp_path: P
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hpc_mlsm.grouping.groups.replace_file", killed)
+    monkeypatch.setattr("hpc_mlsm.grouping.groups.write_durably", killed)
     with pytest.raises(KeyboardInterrupt):
         saved_in(tmp_path, 8)
     assert_loads(tmp_path, groups, edges, "print-7")
@@ -303,6 +303,6 @@ def test_a_disk_that_takes_no_more_is_reported_and_the_old_groups_stay(tmp_path:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert name in done.stdout
-    assert "free space there" in done.stdout
+    assert "are free there" in done.stdout
     assert_loads(tmp_path, groups, edges, "print-7")
     assert not list(tmp_path.glob(".*"))

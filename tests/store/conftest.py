@@ -1,4 +1,4 @@
-"""A small real disk that can be filled and made read-only, and a store to break."""
+"""A folder that cannot be written to, and a store to break."""
 
 import os
 import subprocess
@@ -9,20 +9,6 @@ import pytest
 from storemaker import add_shard, make_content
 
 from hpc_mlsm.store.patterns import PatternStore
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"a small file system cannot be mounted here: {error}")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 @pytest.fixture

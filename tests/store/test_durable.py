@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from storemaker import add_shard, make_content, rows_by_structure
 
+from hpc_mlsm.durable import STALE_AFTER_S, is_stale_part, sync_folder, write_durably
 from hpc_mlsm.errors import StoreError
-from hpc_mlsm.store.durable import STALE_AFTER_S, is_stale_part, sync_folder, write_durably
 from hpc_mlsm.store.patterns import PatternStore
 from hpc_mlsm.store.schema import ShardContent
 from hpc_mlsm.store.shard import read_shard, write_shard

@@ -24,7 +24,7 @@ _REMEDIES = {
 }
 
 
-def write_durably(path: Path, image: bytes) -> None:
+def write_durably(path: Path, image: bytes | memoryview) -> None:
     """Write a file so that it appears under its name only when all of it is on the disk.
 
     Any failure, an interrupt too, leaves neither the file nor a partial one behind.
