@@ -234,7 +234,8 @@ written = 0
 def write_durably(path, content, original=module.write_durably):
     global written
     if written == int(sys.argv[3]):
-        path.with_name(f".{path.name}.{socket.gethostname()}~{os.getpid()}~ab.part").write_bytes(content[: len(content) // 2])
+        partial = path.with_name(f".{path.name}.{socket.gethostname()}~{os.getpid()}~ab.part")
+        partial.write_bytes(content[: len(content) // 2])
         os.kill(os.getpid(), signal.SIGKILL)
     written += 1
     original(path, content)
