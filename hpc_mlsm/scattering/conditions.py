@@ -1,5 +1,6 @@
 """What a pattern is computed for: the grid, and the sample and instrument of each variant."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Self
 
@@ -8,6 +9,7 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from hpc_mlsm.errors import ConfigError
+from hpc_mlsm.structures.structure import Structure
 
 MAX_R = 200.0
 """Largest r_max, Å; neighbours, and with them memory, grow with its cube."""
@@ -113,3 +115,7 @@ class PdfConditions:
 
     def __len__(self) -> int:
         return len(self.u_iso)
+
+
+Engine = Callable[[Structure, NDArray[np.float64], PdfConditions, PdfGrid], NDArray[np.float64]]
+"""(structure, factors on a, b, c of shape (V, 3), conditions of V variants, grid) → G of shape (V, len(grid)), Å⁻²."""

@@ -1,21 +1,17 @@
 """The engines that compute PDFs, behind one signature, and what the simulate stage asks of them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpc_mlsm.errors import ConfigError
-from hpc_mlsm.scattering.conditions import PdfConditions, PdfGrid
+from hpc_mlsm.scattering.conditions import Engine, PdfConditions, PdfGrid
 from hpc_mlsm.scattering.pairs import pair_lists
 from hpc_mlsm.scattering.pdf import least_stretch, reach, simulate_pdf
 from hpc_mlsm.scattering.settings import EngineName, PdfSettings
 from hpc_mlsm.scattering.variants import Variants, base_variant, sample_variants
 from hpc_mlsm.structures.structure import Structure
-
-Engine = Callable[[Structure, NDArray[np.float64], PdfConditions, PdfGrid], NDArray[np.float64]]
-"""(structure, factors on a, b, c of shape (V, 3), conditions of V variants, grid) → G of shape (V, len(grid)), Å⁻²."""
 
 ENGINE_VERSION = 1
 """Raised when an engine's results change, so that stored patterns are computed anew."""

@@ -1,20 +1,17 @@
 """Reference engine: the PDFCalculator of diffpy.srreal."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
 from hpc_mlsm.errors import ConfigError
-from hpc_mlsm.scattering.conditions import PdfConditions, PdfGrid
+from hpc_mlsm.scattering.conditions import Engine, PdfConditions, PdfGrid
 from hpc_mlsm.structures.structure import Structure
 
-if TYPE_CHECKING:
-    from hpc_mlsm.scattering.engines import Engine
 
-
-def diffpy_engine() -> "Engine":
+def diffpy_engine() -> Engine:
     """An engine that computes with diffpy.srreal (Juhás et al., Acta Cryst. A71 (2015) 562).
 
     Scattering amplitudes are the atomic numbers. Its grid consists of multiples of r_step.

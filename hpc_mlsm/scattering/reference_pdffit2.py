@@ -2,18 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
 from hpc_mlsm.errors import ConfigError, StructureError
-from hpc_mlsm.scattering.conditions import PdfConditions, PdfGrid
+from hpc_mlsm.scattering.conditions import Engine, PdfConditions, PdfGrid
 from hpc_mlsm.structures.structure import Structure
-
-if TYPE_CHECKING:
-    from hpc_mlsm.scattering.engines import Engine
 
 
 class _Silence:
@@ -26,7 +23,7 @@ class _Silence:
         pass
 
 
-def pdffit2_engine() -> "Engine":
+def pdffit2_engine() -> Engine:
     """An engine that computes with diffpy.pdffit2 (Farrow et al., J. Phys.: Condens. Matter 19 (2007) 335219).
 
     Its conventions differ from the package's own engine: peaks are divided by r, not by r_ij, which shifts weight by
