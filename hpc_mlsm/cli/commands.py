@@ -153,4 +153,4 @@ def show_status(target: Path, run: Path | None, overrides: list[str]) -> None:
     console.print(summaries.status_table(run_status(directory, config), directory.path))
     working = holder(directory)
     if working:
-        console.print(f"in use by {working}", highlight=False)
+        console.print(working, highlight=False)

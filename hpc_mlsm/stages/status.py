@@ -1,5 +1,6 @@
 """Status: how far a run is, asked of what is on disk, without disturbing it."""
 
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from hpc_mlsm.catalog.database import Catalogue
 from hpc_mlsm.config.run_config import RunConfig
 from hpc_mlsm.errors import BundleError, HpcMlsmError, RunError
 from hpc_mlsm.models.bundle import bundle_info, read_manifest
-from hpc_mlsm.runtime.lock import LOCK_NAME, read_holder
+from hpc_mlsm.runtime.lock import LOCK_NAME, process_start, read_holder
 from hpc_mlsm.stages.evaluate import MODEL, load_evaluation
 from hpc_mlsm.stages.group import current_groups
 from hpc_mlsm.stages.run_directory import RunDirectory
@@ -40,9 +41,12 @@ def run_status(run: RunDirectory, config: RunConfig) -> list[StageStatus]:
 
 
 def holder(run: RunDirectory) -> str | None:
-    """Who is working on the run, if anybody is."""
+    """Who is working on the run, or was when it died; None where nobody is."""
     found = read_holder(run.path / LOCK_NAME)
-    return None if found is None else str(found)
+    if found is None:
+        return None
+    dead = found.host == platform.node() and process_start(found.pid) != found.started
+    return f"left by {found}, which is dead; the next command takes it over" if dead else f"in use by {found}"
 
 
 def _guarded(

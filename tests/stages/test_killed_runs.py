@@ -16,9 +16,11 @@ from small_run import FORMULAE, small_config, write_cifs
 from hpc_mlsm.config.load import plain
 from hpc_mlsm.config.run_config import RunConfig
 from hpc_mlsm.runtime.events import ignore
+from hpc_mlsm.runtime.lock import LOCK_NAME
 from hpc_mlsm.stages import group, ingest, simulate, train
 from hpc_mlsm.stages.context import open_run
 from hpc_mlsm.stages.run_directory import RunDirectory
+from hpc_mlsm.stages.status import holder
 from hpc_mlsm.store.patterns import PatternStore
 from hpc_mlsm.structures.starter import starter_set
 
@@ -91,3 +93,13 @@ def test_a_live_run_is_not_disturbed_by_a_second_one(tmp_path: Path) -> None:
         second = subprocess.run(command, capture_output=True, text=True, check=False)
     assert second.returncode == 1
     assert f"process {os.getpid()}" in second.stderr
+
+
+def test_status_tells_a_live_holder_from_a_dead_one(tmp_path: Path) -> None:
+    run, config, _ = begun(tmp_path, ("Ni", "MgO"))
+    assert holder(run) is None
+    with open_run(run, config, ignore):
+        assert str(holder(run)).startswith(f"in use by process {os.getpid()}")
+        left = (run.path / LOCK_NAME).read_text()
+    (run.path / LOCK_NAME).write_text(left.replace(f'"pid": {os.getpid()}', '"pid": 999999999'))
+    assert "which is dead" in str(holder(run))
