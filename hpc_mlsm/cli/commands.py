@@ -48,7 +48,7 @@ def _opened(target: Path, run: Path | None, overrides: list[str]) -> Iterator[tu
 def run_stage(name: str, target: Path, run: Path | None, overrides: list[str]) -> None:
     """Run one stage and print what it did."""
     with _opened(target, run, overrides) as (context, console):
-        console.print(summaries.line(name, STAGES[name](context)))
+        console.print(summaries.line(name, STAGES[name](context)), soft_wrap=True)
 
 
 def run_all(target: Path, run: Path | None, overrides: list[str]) -> None:
@@ -57,14 +57,14 @@ def run_all(target: Path, run: Path | None, overrides: list[str]) -> None:
     with _opened(target, run, overrides) as (context, console):
         planned = plan.run(context, timed=0)
         refuse_what_cannot_fit(planned.projection, context.run.path, available_memory())
-        console.print(summaries.line("plan", planned))
+        console.print(summaries.line("plan", planned), soft_wrap=True)
         for name in ("ingest", "simulate", "group", "train", "evaluate"):
-            console.print(summaries.line(name, STAGES[name](context)))
+            console.print(summaries.line(name, STAGES[name](context)), soft_wrap=True)
         settings = context.config.predict
         classified = None
         if settings.patterns or settings.samples:
             classified = predict.run(context)
-            console.print(summaries.line("predict", classified))
+            console.print(summaries.line("predict", classified), soft_wrap=True)
             summaries.print_candidates(console, classified)
         path = report.run(context, classified)
     console.print(f"finished in {time.monotonic() - start:.0f} s", highlight=False)
@@ -88,7 +88,7 @@ def predict_patterns(
         settings = _with_options(context.config.predict, patterns, filters, top)
         context.config = replace(context.config, predict=settings)
         classified = predict.run(context, out)
-        console.print(summaries.line("predict", classified))
+        console.print(summaries.line("predict", classified), soft_wrap=True)
         summaries.print_candidates(console, classified)
         console.print(f"report: {report.run(context, classified).resolve()}", soft_wrap=True, highlight=False)
     _refuse_empty(classified)
@@ -104,7 +104,7 @@ def _predict_with_bundle(
     classified = predict.classify(load_bundle(bundle), settings.patterns, settings)
     folder = out or Path("predictions")
     predict.write_tables(classified, folder, bundle)
-    console.print(summaries.line("predict", classified))
+    console.print(summaries.line("predict", classified), soft_wrap=True)
     summaries.print_candidates(console, classified)
     console.print(f"tables: {folder.resolve()}", soft_wrap=True, highlight=False)
     _refuse_empty(classified)

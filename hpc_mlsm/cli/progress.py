@@ -138,7 +138,7 @@ class ProgressDisplay(_Display):
             TextColumn("{task.fields[tasks]}"),
             TextColumn("{task.fields[rate]}"),
             TimeElapsedColumn(),
-            TextColumn("[dim]to go"),
+            TextColumn("[dim]gone, to go"),
             TimeRemainingColumn(),
             TextColumn("[red]{task.fields[failed]}"),
             console=console,

@@ -30,8 +30,8 @@ def line(stage: str, summary: Any) -> str:
 def _plan(summary: PlanSummary) -> str:
     p = summary.projection
     return (
-        f"{p.patterns} patterns to simulate in {p.tasks} tasks on {p.workers} workers, about "
-        f"{_duration(p.simulate_seconds)} and {_size(p.store_bytes)}; training needs {_size(p.training.total)} of "
+        f"{p.patterns} patterns to simulate in {p.tasks} tasks on {p.workers} workers (projected: "
+        f"{_duration(p.simulate_seconds)}, {_size(p.store_bytes)}); training needs {_size(p.training.total)} of "
         f"{_size(summary.memory)} free"
     )
 
