@@ -12,11 +12,15 @@ from rich.console import Console
 from hpc_mlsm.cli import summaries
 from hpc_mlsm.cli.progress import make_listener
 from hpc_mlsm.config.run_config import PredictSettings
+from hpc_mlsm.config.site import load_site
 from hpc_mlsm.errors import ConfigError, HpcMlsmError
 from hpc_mlsm.models.bundle import MANIFEST, load_bundle
 from hpc_mlsm.plan.projection import refuse_what_cannot_fit
+from hpc_mlsm.runtime.factory import take_place
+from hpc_mlsm.runtime.sbatch import render_script
 from hpc_mlsm.runtime.signals import RESUME_STATUS, Interrupted
-from hpc_mlsm.stages import evaluate, group, ingest, plan, predict, report, simulate, train
+from hpc_mlsm.runtime.submit import job_states, read_jobs
+from hpc_mlsm.stages import evaluate, group, ingest, plan, predict, report, simulate, submit, train
 from hpc_mlsm.stages.context import RunContext, available_memory, open_run
 from hpc_mlsm.stages.run_directory import resolve
 from hpc_mlsm.stages.status import holder, run_status
@@ -41,6 +45,7 @@ def exit_status(error: HpcMlsmError) -> int:
 def _opened(target: Path, run: Path | None, overrides: list[str]) -> Iterator[tuple[RunContext, Console]]:
     console = Console()
     directory, config = resolve(target, run, overrides)
+    take_place(config.executor, directory.path)  # under srun or mpirun all but one become scheduler and workers here
     with make_listener(console) as listener, open_run(directory, config, listener) as context:
         yield context, console
 
@@ -146,6 +151,22 @@ def show_plan(target: Path, run: Path | None, overrides: list[str]) -> None:
         refuse_what_cannot_fit(planned.projection, context.run.path, planned.memory)
 
 
+def submit_run(target: Path, site: str, run: Path | None, overrides: list[str], dry_run: bool) -> None:
+    """Submit the stages of a run as jobs, or print the scripts."""
+    directory, config = resolve(target, run, overrides)
+    jobs = submit.job_scripts(directory, config, load_site(site))
+    if dry_run:
+        for job in jobs:
+            print(f"# ----- {job.path}\n{render_script(job)}")
+        return
+    console = Console()
+    for submitted in submit.submit(directory, config, jobs):
+        console.print(
+            f"{submitted.stage}: job {submitted.job_id}, log {submitted.log}", soft_wrap=True, highlight=False
+        )
+    console.print(f"follow it with: hpc-mlsm status {directory.path}", soft_wrap=True, highlight=False)
+
+
 def show_status(target: Path, run: Path | None, overrides: list[str]) -> None:
     """Print the state of every stage."""
     console = Console()
@@ -154,3 +175,5 @@ def show_status(target: Path, run: Path | None, overrides: list[str]) -> None:
     working = holder(directory)
     if working:
         console.print(working, highlight=False)
+    if jobs := read_jobs(directory.path):
+        console.print(summaries.jobs_table(job_states(jobs)))

@@ -124,6 +124,20 @@ def status(target: Target, run: Run = None, overrides: Overrides = None) -> None
     show_status(target, run, overrides or [])
 
 
+@app.command()
+def submit(
+    target: Target,
+    site: Annotated[str, typer.Option(metavar="NAME|FILE", help="Profile of the cluster; see configs/site.")],
+    run: Run = None,
+    overrides: Overrides = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the job scripts and submit nothing.")] = False,
+) -> None:
+    """Submit all stages to Slurm, one job each, as a chain."""
+    from hpc_mlsm.cli.commands import submit_run
+
+    submit_run(target, site, run, overrides or [], dry_run)
+
+
 def _stage(name: str, target: Path, run: Path | None, overrides: list[str] | None) -> None:
     from hpc_mlsm.cli.commands import run_stage
 

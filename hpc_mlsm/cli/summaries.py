@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hpc_mlsm.archive.tables import candidate_table
+from hpc_mlsm.runtime.submit import JobState
 from hpc_mlsm.stages.evaluate import Evaluation
 from hpc_mlsm.stages.group import GroupSummary
 from hpc_mlsm.stages.ingest import IngestSummary
@@ -149,6 +150,18 @@ def status_table(stages: list[StageStatus], run: Path) -> Table:
     for stage in stages:
         colour = colours.get(stage.state, "dim")
         table.add_row(stage.stage, f"[{colour}]{stage.state}[/{colour}]", stage.detail)
+    return table
+
+
+def jobs_table(states: list[JobState]) -> Table:
+    """The jobs that were submitted for a run as a table."""
+    table = Table(title="Jobs")
+    for heading in ("stage", "job", "state", "where or why", "log"):
+        table.add_column(heading)
+    for one in states:
+        table.add_row(
+            one.job.stage, one.job.job_id, one.state.lower(), escape(one.detail), escape(Path(one.job.log).name)
+        )
     return table
 
 

@@ -18,6 +18,8 @@ from hpc_mlsm.config.run_config import RunConfig
 from hpc_mlsm.config.yaml_text import parse_value, read_yaml
 from hpc_mlsm.errors import ConfigError
 
+S = typing.TypeVar("S")
+
 _EXPECTED = {
     "bool": "true or false",
     "float": "a number",
@@ -54,11 +56,22 @@ def parse_config(raw: dict[str, Any], overrides: Sequence[str] = (), where: str 
     merged = raw
     for override in overrides:
         merged = _overridden(merged, override)
+    return parse_settings(merged, RunConfig, where)
+
+
+def parse_settings(raw: dict[str, Any], settings: type[S], where: str) -> S:
+    """Raw values as a settings dataclass, its sections too; ``where`` names them in messages.
+
+    Raises
+    ------
+    ConfigError
+        Names every key that is unknown or has a value of the wrong type or range.
+    """
     problems: list[str] = []
-    config = _section(merged, RunConfig, "", problems)
+    built = _section(raw, settings, "", problems)
     if problems:
         raise ConfigError(f"{where}: " + "; ".join(problems))
-    return typing.cast(RunConfig, config)
+    return typing.cast(S, built)
 
 
 def plain(value: Any) -> Any:

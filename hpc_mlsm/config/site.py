@@ -1,0 +1,239 @@
+"""Sites: what a cluster's queues, nodes and environment are called, and what each stage gets there."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Interval
+
+from hpc_mlsm.config.load import parse_settings
+from hpc_mlsm.config.yaml_text import read_yaml
+from hpc_mlsm.errors import ConfigError
+
+SITES_VARIABLE = "HPC_MLSM_SITES"
+"""Environment variable with folders of profiles, separated by colons; searched first."""
+
+SIGNAL_EARLY_S = 60
+"""Slurm may send a signal this much earlier than it was asked to."""
+
+SHIPPED = Path(__file__).resolve().parents[2] / "configs" / "site"
+
+ExecutorKind = Literal["inline", "local", "slurm", "runner", "mpi"]
+_WALLTIME = re.compile(r"(?:(?P<d>\d+)-)?(?P<h>\d{1,3}):(?P<m>[0-5]?\d):(?P<s>[0-5]?\d)")
+_MEMORY = re.compile(r"[1-9]\d*[MGT]")
+
+
+@dataclass(frozen=True)
+class StageResources:
+    """What one stage asks of the cluster; None takes the site's, or the cluster's, default.
+
+    Attributes
+    ----------
+    nodes, tasks_per_node, cpus_per_task
+        Shape of the allocation.
+    memory
+        Of each node, such as ``16G``.
+    gpus
+        On each node.
+    walltime
+        ``hours:minutes:seconds``, or ``days-hours:minutes:seconds``, in quotes.
+    executor
+        What runs the stage's tasks: ``inline`` and ``local`` use the job's first node, ``runner`` (srun) and ``mpi``
+        all its tasks, ``slurm`` has the job submit workers of its own.
+    workers
+        Worker processes of the executor; None takes what it finds.
+    partition, account, qos, constraint
+        In place of the site's.
+    options
+        Further options of sbatch, such as ``--exclusive``.
+    """
+
+    nodes: Annotated[int, Interval(ge=1, le=100_000)] = 1
+    tasks_per_node: Annotated[int, Interval(ge=1, le=4096)] = 1
+    cpus_per_task: Annotated[int, Interval(ge=1, le=4096)] = 1
+    memory: str | None = None
+    gpus: Annotated[int, Interval(ge=0, le=64)] = 0
+    walltime: str = "01:00:00"
+    executor: ExecutorKind = "local"
+    workers: Annotated[int, Ge(1)] | None = None
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        seconds(self.walltime)
+        if self.memory is not None and not _MEMORY.fullmatch(self.memory):
+            raise ConfigError(f"memory: found {self.memory!r}; expected memory of a node such as 16G or 900M")
+        _refuse_odd_text(self, ("memory", "partition", "account", "qos", "constraint"), ("options",))
+        tasks = self.nodes * self.tasks_per_node
+        if tasks > 1 and self.executor in ("inline", "local", "slurm"):
+            raise ConfigError(
+                f"executor: {self.executor} is started once, but {tasks} tasks are asked for; set nodes and "
+                "tasks_per_node to 1, or executor to runner or mpi"
+            )
+        if self.executor == "slurm" and self.workers is None:
+            raise ConfigError("workers: executor slurm needs to know how many; set workers")
+        if tasks < 3 and self.executor in ("runner", "mpi"):
+            raise ConfigError(
+                f"executor: {self.executor} needs 3 tasks at least (scheduler, program and a worker), found {tasks}; "
+                "raise nodes or tasks_per_node"
+            )
+
+
+@dataclass(frozen=True)
+class SiteStages:
+    """The resources of each stage."""
+
+    ingest: StageResources = field(default_factory=StageResources)
+    simulate: StageResources = field(default_factory=StageResources)
+    group: StageResources = field(default_factory=StageResources)
+    train: StageResources = field(default_factory=StageResources)
+    evaluate: StageResources = field(default_factory=StageResources)
+    predict: StageResources = field(default_factory=StageResources)
+    report: StageResources = field(default_factory=StageResources)
+
+
+@dataclass(frozen=True)
+class SiteProfile:
+    """A cluster, or a user's share of it.
+
+    Attributes
+    ----------
+    description
+        For people.
+    partition, account, qos, constraint
+        As sbatch has them; a stage may have its own.
+    gpu_type
+        Name of the GPUs in Slurm's generic resources, where it needs one.
+    modules
+        What ``module load`` loads in a job.
+    activate
+        Shell lines that make ``hpc-mlsm`` available in a job. With none, jobs use the Python that submits them.
+    interface
+        Network interface on which scheduler and workers find each other, such as ``ib0``.
+    scratch
+        Folder on a disk of the node, as ``TMPDIR`` of jobs; may hold variables such as ``$USER`` and ``$SLURM_JOB_ID``.
+    launcher
+        What starts a program on all tasks of an allocation; the executor ``runner`` needs srun.
+    launcher_options
+        Its options, such as ``--mpi=pmix``.
+    nodes_reach_login
+        False where compute nodes cannot connect to the login node, nor submit; the executor ``slurm`` is then refused.
+    signal_before_s
+        How long before the walltime a job is told to drain (Slurm may be up to a minute early).
+    max_idle_restarts
+        After how many restarts in which nothing was finished a job gives up.
+    options
+        Further options of sbatch for all stages.
+    stages
+        What each stage gets.
+    """
+
+    description: str = ""
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    gpu_type: str | None = None
+    modules: tuple[str, ...] = ()
+    activate: tuple[str, ...] = ()
+    interface: str | None = None
+    scratch: str | None = None
+    launcher: Literal["srun", "mpirun", "none"] = "srun"
+    launcher_options: tuple[str, ...] = ()
+    nodes_reach_login: bool = True
+    signal_before_s: Annotated[int, Interval(ge=10, le=65535)] = 300
+    max_idle_restarts: Annotated[int, Interval(ge=0, le=100)] = 3
+    options: tuple[str, ...] = ()
+    stages: SiteStages = field(default_factory=SiteStages)
+
+    def __post_init__(self) -> None:
+        single = ("partition", "account", "qos", "constraint", "gpu_type", "interface", "scratch")
+        _refuse_odd_text(self, single, ("modules", "activate", "launcher_options", "options"))
+        for item in fields(SiteStages):
+            self._check(item.name, getattr(self.stages, item.name))
+
+    def _check(self, name: str, stage: StageResources) -> None:
+        place = f"stages.{name}"
+        if stage.executor == "runner" and self.launcher != "srun":
+            raise ConfigError(f"{place}.executor: runner is started by srun, but launcher is {self.launcher}")
+        if stage.executor == "mpi" and self.launcher == "none":
+            raise ConfigError(f"{place}.executor: mpi needs a launcher; set launcher to mpirun or srun")
+        if stage.executor == "slurm" and not self.nodes_reach_login:
+            raise ConfigError(
+                f"{place}.executor: slurm submits from a compute node, which nodes_reach_login = false rules out; "
+                "use runner or mpi, which stay inside the allocation"
+            )
+        if seconds(stage.walltime) < 2 * self.signal_before_s + SIGNAL_EARLY_S:
+            raise ConfigError(
+                f"{place}.walltime: {stage.walltime} is less than twice signal_before_s = {self.signal_before_s} s and "
+                "a minute, so that a job would be told to stop before it got anywhere; raise the one or lower the other"
+            )
+
+
+def seconds(walltime: str) -> int:
+    """Seconds of a walltime such as ``12:00:00`` or ``2-00:00:00``.
+
+    Raises
+    ------
+    ConfigError
+        If it is written in another way.
+    """
+    match = _WALLTIME.fullmatch(walltime)
+    if match is None:
+        raise ConfigError(f'walltime: found {walltime!r}; expected hours:minutes:seconds in quotes, such as "12:00:00"')
+    days, hours, minutes, rest = (int(match[part] or 0) for part in "dhms")
+    return ((days * 24 + hours) * 60 + minutes) * 60 + rest
+
+
+def load_site(name: str, environment: Mapping[str, str] = os.environ) -> SiteProfile:
+    """The profile of that name, or at that path (which ends in ``.yaml`` or holds a slash).
+
+    Names are looked for in the folders of ``$HPC_MLSM_SITES``, then ``~/.config/hpc_mlsm/sites``
+    (``$XDG_CONFIG_HOME``), then ``configs/site`` of the working directory and of the repository.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, with the names that there are; or it cannot be read, or a key or value in it is wrong.
+    """
+    path = _find(name, environment)
+    return parse_settings(read_yaml(path), SiteProfile, str(path))
+
+
+def site_folders(environment: Mapping[str, str] = os.environ) -> list[Path]:
+    """Where profiles are looked for, in order."""
+    own = [Path(folder).expanduser() for folder in environment.get(SITES_VARIABLE, "").split(":") if folder]
+    home = Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return [*own, home / "hpc_mlsm" / "sites", Path("configs") / "site", SHIPPED]
+
+
+def _find(name: str, environment: Mapping[str, str]) -> Path:
+    if "/" in name or name.endswith((".yaml", ".yml")):
+        return Path(name).expanduser()
+    folders = site_folders(environment)
+    for folder in folders:
+        if (path := folder / f"{name}.yaml").is_file():
+            return path
+    known = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+    raise ConfigError(
+        f"there is no site {name!r}; known are {', '.join(known) or 'none'}. Put your own as {name}.yaml into "
+        f"{folders[-3]}, or name a folder in ${SITES_VARIABLE}, or give the path of the file"
+    )
+
+
+def _refuse_odd_text(settings: object, single: tuple[str, ...], several: tuple[str, ...]) -> None:
+    """Texts that would become other lines of a script, or nothing, are mistakes."""
+    texts = [(key, getattr(settings, key)) for key in single]
+    texts += [(key, text) for key in several for text in getattr(settings, key)]
+    for key, text in texts:
+        if text is not None and (not text.strip() or not text.isprintable()):
+            raise ConfigError(f"{key}: found {text!r}; expected text on one line")
+    for text in getattr(settings, "options", ()):
+        if not re.fullmatch(r"--[a-z][a-z-]*(=.*)?", text):
+            raise ConfigError(f"options: found {text!r}; expected an option of sbatch such as --reservation=beamtime")

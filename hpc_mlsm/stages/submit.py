@@ -1,0 +1,126 @@
+"""Submit: the stages of a run as a chain of jobs on a cluster."""
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hpc_mlsm.config.run_config import RunConfig
+from hpc_mlsm.config.site import SiteProfile, StageResources
+from hpc_mlsm.runtime.lock import RunLock
+from hpc_mlsm.runtime.sbatch import JobScript
+from hpc_mlsm.runtime.submit import SubmittedJob, refuse_live_jobs, submit_chain
+from hpc_mlsm.stages.run_directory import RunDirectory
+
+ONE_THREAD = frozenset({"ingest", "simulate"})
+"""Stages that spread over processes, each of which keeps to one core."""
+
+DRAIN_MARGIN = 0.8
+"""Part of the notice before the walltime that running tasks get to finish; the rest is for ending the workers."""
+
+
+def stages_of(config: RunConfig) -> list[str]:
+    """The stages that a run of this configuration has, in their order."""
+    predict = ["predict"] if config.predict.patterns or config.predict.samples else []
+    return ["ingest", "simulate", "group", "train", "evaluate", *predict, "report"]
+
+
+def job_scripts(run: RunDirectory, config: RunConfig, site: SiteProfile) -> list[JobScript]:
+    """One job a stage, with the resources that the site gives it."""
+    return [_job(stage, run, config, site) for stage in stages_of(config)]
+
+
+def submit(run: RunDirectory, config: RunConfig, jobs: Sequence[JobScript]) -> list[SubmittedJob]:
+    """Write the run's configuration, and submit its jobs.
+
+    Raises
+    ------
+    RunError
+        If the run is in use, or has jobs in the queue.
+    ExecutorError
+        If sbatch is missing or refuses.
+    """
+    refuse_live_jobs(run.path)
+    run.path.mkdir(parents=True, exist_ok=True)
+    with RunLock(run.path):  # given back before the first job, which takes it, may start
+        run.save(config)
+    return submit_chain(jobs)
+
+
+def _job(stage: str, run: RunDirectory, config: RunConfig, site: SiteProfile) -> JobScript:
+    resources: StageResources = getattr(site.stages, stage)
+    path = run.path.resolve()
+    words = [*_launcher(resources, site), *_program(site), stage, str(path)]
+    for override in _overrides(resources, site):
+        words += ["--set", override]
+    return JobScript(
+        stage=stage,
+        name=f"{config.name}.{stage}",
+        command=tuple(words),
+        run=path,
+        workdir=Path.cwd(),
+        nodes=resources.nodes,
+        tasks_per_node=resources.tasks_per_node,
+        cpus_per_task=resources.cpus_per_task,
+        memory=resources.memory,
+        gpus=resources.gpus,
+        gpu_type=site.gpu_type,
+        walltime=resources.walltime,
+        partition=resources.partition or site.partition,
+        account=resources.account or site.account,
+        qos=resources.qos or site.qos,
+        constraint=resources.constraint or site.constraint,
+        options=(*site.options, *resources.options),
+        modules=site.modules,
+        activate=site.activate,
+        scratch=site.scratch,
+        threads=1 if stage in ONE_THREAD else None,
+        signal_before_s=site.signal_before_s,
+        max_idle_restarts=site.max_idle_restarts,
+    )
+
+
+def _program(site: SiteProfile) -> list[str]:
+    """The program in a job: what the site's lines activate, or else the Python that submits."""
+    return ["hpc-mlsm"] if site.activate else [sys.executable, "-m", "hpc_mlsm.cli.main"]
+
+
+def _launcher(resources: StageResources, site: SiteProfile) -> list[str]:
+    """What starts the program on all tasks; nothing where it is to be started once."""
+    if resources.executor not in ("runner", "mpi"):
+        return []
+    if site.launcher == "srun":
+        # When the program has ended with an error, its workers have nothing to wait for.
+        return ["srun", "--kill-on-bad-exit=1", *site.launcher_options]
+    return ["mpirun", "-n", str(resources.nodes * resources.tasks_per_node), *site.launcher_options]
+
+
+def _overrides(resources: StageResources, site: SiteProfile) -> list[str]:
+    """The executor of a stage, as options of the program; JSON is YAML, too."""
+    executor: dict[str, Any] = {
+        "kind": resources.executor,
+        "workers": resources.workers,
+        "grace_s": DRAIN_MARGIN * site.signal_before_s,
+    }
+    if resources.executor in ("runner", "mpi"):
+        executor["interface"] = site.interface
+    if resources.executor == "slurm":
+        executor["slurm"] = _worker_jobs(resources, site)
+    return [f"executor.{key}={json.dumps(value)}" for key, value in executor.items()]
+
+
+def _worker_jobs(resources: StageResources, site: SiteProfile) -> dict[str, Any]:
+    """What the jobs of the workers ask for, which the stage's own job submits."""
+    named = {"qos": resources.qos or site.qos, "constraint": resources.constraint or site.constraint}
+    options = [f"--{option}={value}" for option, value in named.items() if value is not None]
+    modules = [f"module load {shlex.join(site.modules)}"] if site.modules else []
+    return {
+        "partition": resources.partition or site.partition,
+        "account": resources.account or site.account,
+        "walltime": resources.walltime,
+        "interface": site.interface,
+        "sbatch": [*options, *site.options, *resources.options],
+        "prologue": [*modules, *site.activate],
+    }

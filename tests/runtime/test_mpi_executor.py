@@ -1,0 +1,48 @@
+"""The executor under ``mpirun``."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import launch_scenarios
+import pytest
+from launch_scenarios import *  # noqa: F403
+from launch_scenarios import Launch
+
+pytestmark = [
+    *launch_scenarios.pytestmark,
+    pytest.mark.mpi,
+    pytest.mark.skipif(shutil.which("mpirun") is None, reason="mpirun is not installed"),
+    pytest.mark.skipif(importlib.util.find_spec("mpi4py") is None, reason="mpi4py is not installed"),
+]
+
+
+def mpirun(ranks: int) -> list[str]:
+    return ["mpirun", "-n", str(ranks), "--oversubscribe", *(["--allow-run-as-root"] if os.getuid() == 0 else [])]
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Launch:
+    return Launch("mpi", mpirun, tmp_path)
+
+
+def test_without_mpirun_the_right_command_is_named(tmp_path: Path) -> None:
+    driver = Path(__file__).with_name("launch_driver.py")
+    command = [sys.executable, str(driver), "mpi", str(tmp_path), "results"]
+    path = str(driver.parents[2])
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": path})
+    assert ended.returncode == 1
+    assert "this launch has 1 rank, and at least 3 are needed" in ended.stderr
+    assert "mpirun -n 4" in ended.stderr
+
+
+def test_ranks_that_are_all_alone_point_to_another_mpi(tmp_path: Path) -> None:
+    driver = Path(__file__).with_name("launch_driver.py")
+    command = [sys.executable, str(driver), "mpi", str(tmp_path), "results"]
+    environment = {**os.environ, "PYTHONPATH": str(driver.parents[2]), "PMI_SIZE": "4"}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert ended.returncode == 1
+    assert "mpirun started 4 ranks, and each of them is alone" in ended.stderr
