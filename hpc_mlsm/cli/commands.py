@@ -90,7 +90,7 @@ def predict_patterns(
         classified = predict.run(context, out)
         console.print(summaries.line("predict", classified), soft_wrap=True)
         summaries.print_candidates(console, classified)
-        console.print(f"report: {report.run(context, classified).resolve()}", soft_wrap=True, highlight=False)
+        console.print(f"report: {report.run(context, classified, out).resolve()}", soft_wrap=True, highlight=False)
     _refuse_empty(classified)
 
 
