@@ -28,7 +28,12 @@ from hpc_mlsm.structures.starter import starter_set
 
 def start(stage: str, config: Path, run: Path) -> subprocess.Popen[bytes]:
     """A stage in a process group of its own, workers included."""
-    command = [sys.executable, "-m", "hpc_mlsm.cli.main", stage, str(config), "--run", str(run)]
+    # A shell that runs the tests in the background would have Ctrl-C ignored.
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from hpc_mlsm.cli.main import main; main()"
+    )
+    command = [sys.executable, "-c", program, stage, str(config), "--run", str(run)]
     return subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
