@@ -139,7 +139,12 @@ def _check_range(
         raise PatternError(
             "starts_late",
             f"{_where(pattern)}: {spans}; a pattern may begin at most {low_r_allowance:g} Å above the grid: "
-            "transform the data from a smaller r, or train a model with a larger r_min",
+            "transform the data from a smaller r, or train a model with a larger r_min"
+            + (
+                ""
+                if pattern.axis
+                else ". The file does not say that its abscissa is r: if it is an angle, it is no PDF"
+            ),
         )
     if late > tolerance:
         notes.append(f"filled from {grid[0]:g} to {r[0]:g} Å with the line from 0 to the first measured value")

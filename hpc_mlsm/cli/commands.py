@@ -95,23 +95,24 @@ def predict_patterns(
         classified = predict.run(context, out)
         console.print(summaries.line("predict", classified), soft_wrap=True)
         summaries.print_candidates(console, classified)
-        console.print(f"report: {report.run(context, classified).resolve()}", soft_wrap=True, highlight=False)
+        console.print(f"report: {report.run(context, classified, out).resolve()}", soft_wrap=True, highlight=False)
     _refuse_empty(classified)
 
 
 def _predict_with_bundle(
-    bundle: Path, patterns: list[Path], filters: dict[str, str], top: int | None, out: Path | None
+    folder: Path, patterns: list[Path], filters: dict[str, str], top: int | None, out: Path | None
 ) -> None:
     console = Console()
     settings = _with_options(PredictSettings(), patterns, filters, top)
     if not patterns:
         raise ConfigError("name the pattern files or folders to classify")
-    classified = predict.classify(load_bundle(bundle), settings.patterns, settings)
-    folder = out or Path("predictions")
-    predict.write_tables(classified, folder, bundle)
+    bundle = load_bundle(folder)
+    classified = predict.classify(bundle, settings.patterns, settings)
+    tables = out or Path("predictions")
+    predict.write_tables(classified, tables, bundle, folder)
     console.print(summaries.line("predict", classified), soft_wrap=True)
     summaries.print_candidates(console, classified)
-    console.print(f"tables: {folder.resolve()}", soft_wrap=True, highlight=False)
+    console.print(f"tables: {tables.resolve()}", soft_wrap=True, highlight=False)
     _refuse_empty(classified)
 
 

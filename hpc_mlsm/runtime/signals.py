@@ -93,15 +93,19 @@ def request_drain(reason: str) -> bool:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Make SIGTERM and SIGUSR1 raise ``Interrupted`` in the main thread while the block runs.
+    """Make Ctrl-C, SIGTERM and SIGUSR1 raise ``Interrupted`` in the main thread while the block runs.
 
-    For the work between task maps: by default these signals end a process without any cleaning up.
+    For the work between task maps: by default these signals end a process without any cleaning up, or as an error.
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise Interrupted(f"stopped by {signal.Signals(number).name}. Run the same command again to resume")
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        raise Interrupted(f"stopped by {name}. Run the same command again to resume")
 
-    previous = {kind: signal.signal(kind, interrupt) for kind in (signal.SIGTERM, signal.SIGUSR1)}
+    heeded = [
+        kind for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1) if signal.getsignal(kind) is not signal.SIG_IGN
+    ]
+    previous = {kind: signal.signal(kind, interrupt) for kind in heeded}
     try:
         yield
     finally:

@@ -13,6 +13,7 @@ from hpc_mlsm.catalog.ingest import (
     store_result,
     store_starter,
 )
+from hpc_mlsm.errors import CatalogueError
 from hpc_mlsm.runtime.events import stage_events
 from hpc_mlsm.stages.context import RunContext
 from hpc_mlsm.structures.starter import starter_set
@@ -43,6 +44,11 @@ def run(context: RunContext) -> IngestSummary:
         for reject in catalogue.rejects() if parsed else []:
             context.note(STAGE, f"{reject.id} was refused ({reject.reason}): {reject.detail}")
         counts = catalogue.counts()
+    if not counts.structures:
+        raise CatalogueError(
+            f"none of {counts.files} files gave a structure: {_by_reason(counts.by_reason)}; "
+            f"each is in the rejects of {context.run.catalogue}"
+        )
     return IngestSummary(counts.structures, counts.rejects, parsed, len(removed))
 
 
@@ -57,3 +63,7 @@ def _parse(context: RunContext, catalogue: Catalogue, tasks: list[IngestTask]) -
             store_result(catalogue, result)
             parsed += sum(not file.unchanged for file in result.files)
     return parsed
+
+
+def _by_reason(rejects: dict[str, int]) -> str:
+    return ", ".join(f"{count} × {reason}" for reason, count in rejects.items())

@@ -49,8 +49,9 @@ def run(context: RunContext, out: Path | None = None) -> Classified:
         paths += write_samples(run, context.config, ids)
     if not paths:
         raise RunError("there is nothing to predict; name files or folders of patterns (predict.patterns)")
-    classified = classify(load_bundle(run.model), paths, settings)
-    write_tables(classified, out or run.predictions, run.model)
+    bundle = load_bundle(run.model)
+    classified = classify(bundle, paths, settings)
+    write_tables(classified, out or run.predictions, bundle, run.model)
     for reject in classified.rejects:
         context.note(STAGE, f"{reject.source or reject.name} was set aside: {reject.detail}")
     return classified
@@ -102,12 +103,12 @@ def classify(bundle: Bundle, paths: Sequence[Path], settings: PredictSettings) -
     return Classified(tuple(usable[k] for k in rows), measured[rows], tuple(rankings), notes, tuple(rejects))
 
 
-def write_tables(classified: Classified, folder: Path, model: Path) -> None:
+def write_tables(classified: Classified, folder: Path, bundle: Bundle, model: Path) -> None:
     """CSV, Parquet and NeXus of the candidates, and a table of the patterns that were set aside."""
     folder.mkdir(parents=True, exist_ok=True)
     provenance = {"model": str(model), "model_hash": bundle_hash(model), "hpc_mlsm": __version__}
-    info = load_bundle(model).info
-    write_predictions_csv(folder / "predictions.csv", classified.rankings)
-    write_predictions_parquet(folder / "predictions.parquet", classified.rankings, provenance)
-    write_predictions_nexus(folder / "predictions.nxs", classified.rankings, info.grid, classified.measured, provenance)
+    ranked, grid = classified.rankings, bundle.info.grid
+    write_predictions_csv(folder / "predictions.csv", ranked)
+    write_predictions_parquet(folder / "predictions.parquet", ranked, provenance)
+    write_predictions_nexus(folder / "predictions.nxs", ranked, grid, classified.measured, provenance)
     write_rejects_csv(folder / "rejects.csv", classified.rejects)

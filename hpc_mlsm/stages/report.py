@@ -43,17 +43,21 @@ PACKAGES = ("numpy", "scipy", "numba", "gemmi", "h5py", "xgboost", "scikit-learn
 LARGEST_GROUPS = 15
 
 
-def run(context: RunContext, classified: Classified | None = None) -> Path:
-    """Write the report of what has been run so far, and of patterns that were just classified."""
+def run(context: RunContext, classified: Classified | None = None, folder: Path | None = None) -> Path:
+    """Write the report of what has been run so far, and of patterns that were just classified.
+
+    It goes into the run's reports, or into ``folder``.
+    """
     from hpc_mlsm.report.page import write_report
     from hpc_mlsm.report.picture import draw_overview
 
     content = gather(context, classified)
-    context.run.report.parent.mkdir(parents=True, exist_ok=True)
-    write_report(content, context.run.report, max_figures=context.config.report.max_figures)
+    path = context.run.report if folder is None else folder / context.run.report.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_report(content, path, max_figures=context.config.report.max_figures)
     if content.groups is not None:
-        draw_overview(content, context.run.report.with_name("overview.png"))
-    return context.run.report
+        draw_overview(content, path.with_name("overview.png"))
+    return path
 
 
 def gather(context: RunContext, classified: Classified | None = None) -> ReportContent:

@@ -16,7 +16,7 @@ from hpc_mlsm.errors import ExecutorError, HpcMlsmError, RunError, StoreError, S
 from hpc_mlsm.plan.cost import StructureCost, structure_cost
 from hpc_mlsm.plan.tasks import SimulateTask, plan_simulation
 from hpc_mlsm.runtime.events import stage_events
-from hpc_mlsm.scattering.engines import ENGINE_VERSION, SimulatedStructure, simulate_structure
+from hpc_mlsm.scattering.engines import ENGINE_VERSION, SimulatedStructure, get_engine, simulate_structure
 from hpc_mlsm.scattering.settings import PdfSettings
 from hpc_mlsm.stages.context import RunContext
 from hpc_mlsm.stages.run_directory import RunDirectory
@@ -68,10 +68,11 @@ def selected_keys(run: RunDirectory, selection: Selection) -> list[tuple[str, st
 def run(context: RunContext) -> SimulateSummary:
     """Simulate what is missing.
 
-    Finished shards of an earlier run that was killed are taken over, damaged ones are set aside and redone, patterns
-    of withdrawn or changed structures and of other parameters are dropped.
+    Finished shards of an earlier run that was killed are taken over, damaged ones are set aside and redone. When all is
+    there, patterns of withdrawn or changed structures and of other parameters are dropped.
     """
     run, settings = context.run, context.config.simulate
+    get_engine(settings.engine)  # refuses an engine that is not installed before anything is done
     wanted = selected_keys(run, context.config.select)
     wanted_hash = config_hash(settings)
     with PatternStore.open(run.patterns, "a") as store:
@@ -79,7 +80,6 @@ def run(context: RunContext) -> SimulateSummary:
         damaged = store.verify(full=True).bad
         for name in damaged:
             context.note(STAGE, f"shard {name} is damaged or missing and will be redone")
-        store.drop(wanted, wanted_hash)
         quarantine = _Quarantine(run.patterns / QUARANTINE, wanted_hash)
         missing = [key for key in store.missing(wanted, wanted_hash) if key not in quarantine.ids(wanted)]
         tasks = _tasks(context, missing, wanted_hash)
@@ -88,11 +88,13 @@ def run(context: RunContext) -> SimulateSummary:
         for reject in rejected:
             context.note(STAGE, f"{reject.id} was set aside: {reject.detail}")
         quarantined = len(quarantine.ids(wanted))
-    if failures:
-        raise RunError(
-            f"{len(failures)} of {len(tasks)} simulation tasks failed, {written} shards were written; the first "
-            f"failure: {failures[0]}"
-        )
+        if failures:
+            raise RunError(
+                f"{len(failures)} of {len(tasks)} simulation tasks failed, {written} shards were written; the first "
+                f"failure: {failures[0]}"
+            )
+        # Only now: a run that fails, or is called back, has not thrown away the patterns of the parameters before.
+        store.drop(wanted, wanted_hash)
     return SimulateSummary(
         structures=len(wanted),
         already_there=len(wanted) - len(missing) - quarantined + len(rejected),

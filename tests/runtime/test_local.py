@@ -176,7 +176,10 @@ def test_a_deadly_batch_is_split_until_the_one_to_blame_is_found(executor: Local
     assert [o.task.numbers for o in outcomes if o.error] == [(2,)]
     done = {number for o in outcomes if not o.error for number in o.task.numbers}
     assert done == {0, 1, 3, 100, 101}
-    assert [e.task_id for e in events if isinstance(e, TaskSplit)] == ["a", "a.1"]
+    # On a busy machine an innocent half may be on a worker that goes down with another, and is split as well.
+    split = [e.task_id for e in events if isinstance(e, TaskSplit)]
+    assert split[0] == "a"
+    assert "a.1" in split
 
 
 def test_workers_have_one_thread_a_library_and_a_private_numba_cache(executor: LocalExecutor) -> None:

@@ -130,6 +130,8 @@ def test_between_maps_a_signal_is_an_error_that_says_how_to_go_on() -> None:
             assert drain.requested
         with pytest.raises(Interrupted, match="stopped by SIGUSR1"):
             send(signal.SIGUSR1)
+        with pytest.raises(Interrupted, match="stopped by Ctrl-C"):
+            send(signal.SIGINT)
 
 
 def test_being_interrupted_is_of_the_family_and_travels() -> None:

@@ -17,6 +17,7 @@ from hpc_mlsm.config.load import plain
 from hpc_mlsm.config.run_config import RunConfig
 from hpc_mlsm.runtime.events import ignore
 from hpc_mlsm.runtime.lock import LOCK_NAME
+from hpc_mlsm.runtime.signals import RESUME_STATUS
 from hpc_mlsm.stages import group, ingest, simulate, train
 from hpc_mlsm.stages.context import open_run
 from hpc_mlsm.stages.run_directory import RunDirectory
@@ -27,7 +28,12 @@ from hpc_mlsm.structures.starter import starter_set
 
 def start(stage: str, config: Path, run: Path) -> subprocess.Popen[bytes]:
     """A stage in a process group of its own, workers included."""
-    command = [sys.executable, "-m", "hpc_mlsm.cli.main", stage, str(config), "--run", str(run)]
+    # A shell that runs the tests in the background would have Ctrl-C ignored.
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from hpc_mlsm.cli.main import main; main()"
+    )
+    command = [sys.executable, "-c", program, stage, str(config), "--run", str(run)]
     return subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -84,6 +90,25 @@ def test_training_goes_on_from_its_checkpoint_after_a_kill(tmp_path: Path) -> No
     assert summary.resumed_from == done > 0
     assert summary.rounds == 40
     assert not run.checkpoints.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_training_that_is_told_to_stop_keeps_its_last_round(tmp_path: Path, number: signal.Signals) -> None:
+    overrides = ("train.boosted.rounds=500", "train.boosted.early_stopping_rounds=500")
+    run, config, file = begun(tmp_path, FORMULAE, *overrides, "train.boosted.checkpoint_every=10")
+    with open_run(run, config, ignore) as context:
+        simulate.run(context)
+        group.run(context)
+    process = start("train", file, run.path)
+    while not (run.checkpoints / "state.json").exists():
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(number)
+    assert process.wait(60) == RESUME_STATUS
+    state = json.loads((run.checkpoints / "state.json").read_text())
+    assert 10 <= len(state["history"]) < 500
+    assert holder(run) is None
 
 
 def test_a_live_run_is_not_disturbed_by_a_second_one(tmp_path: Path) -> None:

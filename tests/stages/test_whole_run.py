@@ -3,18 +3,22 @@
 import csv
 import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 from small_run import FORMULAE, opened, small_config, write_cifs
 
-from hpc_mlsm.errors import HpcMlsmError, RunError
+from hpc_mlsm.errors import ConfigError, HpcMlsmError, RunError, StoreError, StructureError
 from hpc_mlsm.runtime.events import Event, TaskFinished
+from hpc_mlsm.scattering.engines import SimulatedStructure, simulate_structure
+from hpc_mlsm.scattering.settings import PdfSettings
 from hpc_mlsm.stages import evaluate, group, ingest, predict, report, simulate, train
 from hpc_mlsm.stages.run_directory import RunDirectory
 from hpc_mlsm.stages.status import run_status
 from hpc_mlsm.store.patterns import PatternStore
+from hpc_mlsm.structures.structure import Structure
 
 
 @pytest.fixture(scope="module")
@@ -203,3 +207,63 @@ def test_one_class_cannot_be_trained(tmp_path: Path) -> None:
         group.run(context)
         with pytest.raises(RunError, match="1 class only"):
             train.run(context)
+
+
+def test_patterns_of_the_parameters_before_outlive_a_simulation_that_fails(
+    copied: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, cifs = copied
+
+    def full(*_: object) -> None:
+        raise StoreError("no space")
+
+    monkeypatch.setattr(simulate, "write_shard", full)
+    with pytest.raises(RunError, match="no space"):
+        rerun(run, cifs, "simulate.strain=0.02")
+    monkeypatch.undo()
+    did = rerun(run, cifs)
+    assert did["simulate"].simulated == 0
+    assert did["train"].reused
+
+
+def test_an_engine_that_is_not_installed_is_refused_before_anything_is_done(copied: tuple[Path, Path]) -> None:
+    run, cifs = copied
+    if find_spec("diffpy") is not None and find_spec("diffpy.srreal") is not None:
+        pytest.skip("diffpy.srreal is installed here")
+    with pytest.raises(ConfigError, match=r"environment\.yml"):
+        rerun(run, cifs, "simulate.engine=diffpy")
+    assert rerun(run, cifs)["simulate"].simulated == 0
+
+
+def test_a_folder_without_one_usable_structure_ends_the_job(tmp_path: Path) -> None:
+    (tmp_path / "cifs").mkdir()
+    (tmp_path / "cifs" / "empty.cif").touch()
+    (tmp_path / "cifs" / "page.cif").write_text("<html>not found</html>")
+    with (
+        opened(tmp_path / "run", small_config(tmp_path / "cifs")) as context,
+        pytest.raises(HpcMlsmError, match="none of 2 files gave a structure: 1 × empty, 1 × not_cif"),
+    ):
+        ingest.run(context)
+
+
+def test_a_structure_that_cannot_be_simulated_is_set_aside_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cifs = write_cifs(tmp_path / "cifs", ("Ni", "MgO", "CeO2"))
+
+    def failing(structure: Structure, settings: PdfSettings) -> SimulatedStructure:
+        if structure.id == "MgO":
+            raise StructureError("no_scattering", "MgO: the amplitudes cancel")
+        return simulate_structure(structure, settings)
+
+    monkeypatch.setattr(simulate, "simulate_structure", failing)
+    with opened(tmp_path / "run", small_config(cifs)) as context:
+        ingest.run(context)
+        did = simulate.run(context)
+        assert (did.simulated, did.quarantined) == (2, 1)
+        again = simulate.run(context)
+        assert (again.simulated, again.already_there, again.quarantined) == (0, 2, 1)
+        assert [reject.id for reject in simulate.quarantined(context.run)] == ["MgO"]
+        states = {stage.stage: stage.detail for stage in run_status(context.run, context.config)}
+        assert "2 of 3 structures" in states["simulate"]
+        assert "1 set aside" in states["simulate"]
