@@ -8,6 +8,7 @@ from dask.distributed import Client
 
 from hpc_mlsm.errors import ExecutorError
 from hpc_mlsm.runtime.dask_executor import DaskExecutor, claim_dask
+from hpc_mlsm.runtime.dask_unpin import Unpin
 from hpc_mlsm.runtime.dask_worker import WorkerSetup
 from hpc_mlsm.runtime.local import POLITE_S, START_TIMEOUT_S
 from hpc_mlsm.runtime.meeting import DRIVER_RANK, OTHER_RANKS, Contact, Meeting
@@ -47,6 +48,7 @@ class Launch:
         try:
             self.client.wait_for_workers(self.n_workers, timeout=START_TIMEOUT_S)
             self.client.register_plugin(WorkerSetup())
+            self.client.register_plugin(Unpin())
         except _UNANSWERED as error:
             found = len(self.client.nthreads()) if self.client.status == "running" else 0
             raise ExecutorError(

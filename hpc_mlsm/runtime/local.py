@@ -16,6 +16,7 @@ from dask.distributed import Client, LocalCluster
 from hpc_mlsm.errors import ExecutorError
 from hpc_mlsm.runtime.dask_executor import DaskExecutor, claim_dask
 from hpc_mlsm.runtime.dask_logs import last_words
+from hpc_mlsm.runtime.dask_unpin import Unpin
 from hpc_mlsm.runtime.dask_worker import ONE_THREAD, WorkerSetup, numba_cache
 from hpc_mlsm.runtime.resources import usable_cores, usable_memory_mb
 
@@ -134,6 +135,7 @@ class LocalExecutor(DaskExecutor):
             )
             self.client = Client(self._cluster, set_as_default=False, timeout=START_TIMEOUT_S)
             self.client.register_plugin(WorkerSetup())
+            self.client.register_plugin(Unpin())
             self._clean_environment()
         except (OSError, RuntimeError, TimeoutError) as error:
             self._scratch.cleanup()
