@@ -10,6 +10,8 @@ from hpc_mlsm.runtime import runner
 from hpc_mlsm.runtime.meeting import Contact, Place
 from hpc_mlsm.runtime.runner import SlurmMeeting, tasks_per_node
 
+pytest.importorskip("cryptography")  # tasks meet over TLS only
+
 STEP = {
     "SLURM_PROCID": "3",
     "SLURM_STEP_NUM_TASKS": "7",
