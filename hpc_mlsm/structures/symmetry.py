@@ -1,6 +1,5 @@
 """Symmetry: operations, expansion of the asymmetric unit, and what symmetry leaves free of the cell."""
 
-from dataclasses import replace
 from functools import lru_cache
 
 import gemmi
@@ -200,8 +199,3 @@ def cell_misfit(cell: Cell, operations: tuple[str, ...]) -> float:
     basis = invariant_metrics(operations)
     allowed = np.tensordot(metric_coefficients(metric, basis), basis, axes=1)
     return float(np.abs(allowed - metric).max() / np.abs(np.diag(metric)).min())
-
-
-def with_id(structure: Structure, new_id: str) -> Structure:
-    """The same structure under another id."""
-    return replace(structure, id=new_id)

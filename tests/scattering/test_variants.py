@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scattering_crystals import BADDELEYITE, CORUNDUM_RHOMBOHEDRAL, MARCASITE, NICKEL, RUTILE, TRICLINIC, WURTZITE
@@ -5,7 +7,6 @@ from scattering_crystals import BADDELEYITE, CORUNDUM_RHOMBOHEDRAL, MARCASITE, N
 from hpc_mlsm.scattering.settings import PdfSettings
 from hpc_mlsm.scattering.variants import base_variant, sample_variants
 from hpc_mlsm.structures.structure import Structure
-from hpc_mlsm.structures.symmetry import with_id
 
 VARIED = PdfSettings(
     variants=50,
@@ -69,7 +70,7 @@ def test_a_structure_draws_the_same_whatever_is_drawn_before_and_another_structu
     again = sample_variants(RUTILE, VARIED)
     np.testing.assert_array_equal(alone.axis_scales, again.axis_scales)
     np.testing.assert_array_equal(alone.conditions.diameter, again.conditions.diameter)
-    renamed = sample_variants(with_id(RUTILE, "another"), VARIED)
+    renamed = sample_variants(replace(RUTILE, id="another"), VARIED)
     reseeded = sample_variants(RUTILE, PdfSettings(variants=50, seed=1))
     assert not np.any(alone.conditions.u_iso == renamed.conditions.u_iso)
     assert not np.any(alone.conditions.u_iso == reseeded.conditions.u_iso)

@@ -16,7 +16,6 @@ from hpc_mlsm.structures.symmetry import (
     invariant_metrics,
     metric_coefficients,
     operations_of,
-    with_id,
 )
 
 SETTINGS = list(gemmi.spacegroup_table())
@@ -189,10 +188,3 @@ def test_operations_that_form_no_group_are_noticed_on_special_positions() -> Non
     with pytest.raises(StructureError) as caught:
         expand(replace(structure, operations=("x,y,z", "-x,y,z", "x+1/2,y,z")))
     assert caught.value.reason == "site_symmetry"
-
-
-def test_with_id_changes_nothing_else() -> None:
-    structure = structure_in(group_named("P -1"), Site("A", "Fe", 0.1, 0.2, 0.3))
-    other = with_id(structure, "other")
-    assert other.id == "other"
-    assert replace(other, id="test") == structure
