@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # Install the package with what its tests need, and run all tests. Arguments go to pytest.
+# HPC_MLSM_CLUSTER_TESTS=1 also runs those on a real Slurm cluster; slurm/lab/cluster.sh install brings one.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../jobs/environment.sh"
-make_environment test
+extras=test
+if [ "${HPC_MLSM_CLUSTER_TESTS:-}" = 1 ]; then extras=test,cluster,mpi; fi
+make_environment "$extras"
 cd "$repository"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} MPLBACKEND=Agg
 if [ $# -gt 0 ]; then

@@ -16,6 +16,8 @@ from hpc_mlsm.config.site import load_site
 from hpc_mlsm.errors import ConfigError, HpcMlsmError
 from hpc_mlsm.models.bundle import MANIFEST, load_bundle
 from hpc_mlsm.plan.projection import refuse_what_cannot_fit
+from hpc_mlsm.runtime.accounts import Accounts
+from hpc_mlsm.runtime.events import EventBus
 from hpc_mlsm.runtime.factory import take_place
 from hpc_mlsm.runtime.sbatch import render_script
 from hpc_mlsm.runtime.signals import RESUME_STATUS, Interrupted
@@ -46,8 +48,13 @@ def _opened(target: Path, run: Path | None, overrides: list[str]) -> Iterator[tu
     console = Console()
     directory, config = resolve(target, run, overrides)
     take_place(config.executor, directory.path)  # under srun or mpirun all but one become scheduler and workers here
-    with make_listener(console) as listener, open_run(directory, config, listener) as context:
-        yield context, console
+    accounts = Accounts()
+    try:
+        with make_listener(console) as display, open_run(directory, config, EventBus(display, accounts)) as context:
+            yield context, console
+    finally:
+        if stages := accounts.stages():
+            console.print(summaries.accounts_table(stages, "What was done"))
 
 
 def run_stage(name: str, target: Path, run: Path | None, overrides: list[str]) -> None:

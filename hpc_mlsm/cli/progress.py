@@ -14,6 +14,7 @@ from hpc_mlsm.runtime.events import (
     Event,
     Listener,
     Note,
+    SetAside,
     StageFinished,
     StageStarted,
     TaskFailed,
@@ -103,6 +104,8 @@ class _Display:
         """What is written of an event at once; mostly nothing."""
         if isinstance(event, Note):
             return event.text
+        if isinstance(event, SetAside):
+            return f"{event.stage}: {event.id} was set aside ({event.reason}): {event.detail}"
         if isinstance(event, WorkerLost):
             return f"{event.stage}: a worker {event.reason}; its tasks are given to others"
         if isinstance(event, TaskFailed):

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from hpc_mlsm.archive.tables import candidate_table
+from hpc_mlsm.runtime.accounts import StageAccount
 from hpc_mlsm.runtime.submit import JobState
 from hpc_mlsm.stages.evaluate import Evaluation
 from hpc_mlsm.stages.group import GroupSummary
@@ -141,6 +143,38 @@ def plan_table(summary: PlanSummary) -> Table:
     return table
 
 
+def accounts_table(accounts: list[StageAccount], title: str) -> Table:
+    """What each stage made, what it cost, and what went wrong in it."""
+    table = Table(title=title, box=SIMPLE_HEAD)
+    table.add_column("stage")
+    table.add_column("made", no_wrap=True)
+    for heading in ("time", "a second", "core-hours", "workers busy"):
+        table.add_column(heading, justify="right")
+    troubled = any(map(_troubles, accounts))
+    if troubled:
+        table.add_column("of it")
+    for one in accounts:
+        busy = "" if one.efficiency is None else f"{one.efficiency:.0%}"
+        rate, hours = f"{one.rate:.0f}" if one.rate >= 100 else f"{one.rate:.2g}", f"{one.core_hours:.2g}"
+        row = [one.stage, f"{one.n_units} {one.units}", _duration(one.seconds), rate, hours, busy]
+        table.add_row(*row, *([_troubles(one)] if troubled else []))
+    if len(accounts) > 1:
+        table.add_section()
+        hours = f"{sum(one.core_hours for one in accounts):.2g}"
+        table.add_row("all", "", _duration(sum(one.seconds for one in accounts)), "", hours)
+    return table
+
+
+def _troubles(one: StageAccount) -> str:
+    counts = {
+        "tasks failed": one.failed,
+        "tried again": one.retried,
+        "set aside": one.set_aside,
+        "workers lost": one.workers_lost,
+    }
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
+
 def status_table(stages: list[StageStatus], run: Path) -> Table:
     """The state of every stage as a table."""
     table = Table(title=str(run))
@@ -167,7 +201,7 @@ def jobs_table(states: list[JobState]) -> Table:
 
 def _duration(seconds: float) -> str:
     if seconds < 1:
-        return "under a second" if seconds > 0 else "nothing"
+        return "< 1 s" if seconds > 0 else "nothing"
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -27,11 +27,16 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class StageStarted(Event):
-    """A stage begins: how many tasks, and how many units ("patterns") they hold together."""
+    """A stage begins: how many tasks, and how many units ("patterns") they hold together.
+
+    ``workers`` is the number of task slots, 0 where the stage's own process does the work; ``cores`` is all it has.
+    """
 
     n_tasks: int
     units: str
     n_units: int
+    workers: int = 0
+    cores: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +92,15 @@ class WorkerLost(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SetAside(Event):
+    """Something that cannot be used (a file, a structure) was set aside, and the stage goes on without it."""
+
+    id: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class StageFinished(Event):
     """A stage ended, or was left by an error: tasks done and failed, and its wall time."""
 
@@ -127,8 +141,12 @@ class EventBus:
 
 
 @contextmanager
-def stage_events(on_event: Listener, stage: str, *, n_tasks: int, units: str, n_units: int) -> Iterator[Listener]:
+def stage_events(
+    on_event: Listener, stage: str, *, n_tasks: int, units: str, n_units: int, workers: int = 0, cores: int = 1
+) -> Iterator[Listener]:
     """Tell of a stage's start, and at its end of the tasks done and failed in between.
+
+    ``workers`` and ``cores`` are as in ``StageStarted``.
 
     Yields the listener to give to ``map_tasks``; it counts and passes on. The end is told also when the stage is left
     by an error.
@@ -142,7 +160,7 @@ def stage_events(on_event: Listener, stage: str, *, n_tasks: int, units: str, n_
         on_event(event)
 
     start = time.monotonic()
-    on_event(StageStarted(stage=stage, n_tasks=n_tasks, units=units, n_units=n_units))
+    on_event(StageStarted(stage=stage, n_tasks=n_tasks, units=units, n_units=n_units, workers=workers, cores=cores))
     try:
         yield counting
     finally:

@@ -8,13 +8,14 @@ from functools import cached_property
 import psutil
 
 from hpc_mlsm.config.run_config import RunConfig
-from hpc_mlsm.runtime.events import EventBus, EventLog, Listener, Note, TaskFinished
+from hpc_mlsm.runtime.events import EventBus, EventLog, Listener, Note, SetAside, TaskFinished
 from hpc_mlsm.runtime.executor import Executor
-from hpc_mlsm.runtime.factory import make_executor
+from hpc_mlsm.runtime.factory import LAUNCHED, make_executor
 from hpc_mlsm.runtime.lock import RunLock
 from hpc_mlsm.runtime.resources import usable_memory_mb
 from hpc_mlsm.runtime.signals import stoppable
 from hpc_mlsm.stages.run_directory import RunDirectory
+from hpc_mlsm.structures.structure import Reject
 
 
 @dataclass
@@ -33,9 +34,19 @@ class RunContext:
         self._started.append(executor)
         return executor
 
+    @property
+    def size(self) -> dict[str, int]:
+        """Workers, and cores that they and their scheduler and driver have, as ``stage_events`` takes them."""
+        workers = self.executor.capacity
+        return {"workers": workers, "cores": workers + 2 * (self.config.executor.kind in LAUNCHED)}
+
     def note(self, stage: str, text: str) -> None:
         """Tell the listeners something that a user should read."""
         self.on_event(Note(stage=stage, text=text))
+
+    def set_aside(self, stage: str, reject: Reject) -> None:
+        """Tell the listeners what cannot be used, and why."""
+        self.on_event(SetAside(stage=stage, id=reject.id, reason=reject.reason, detail=reject.detail))
 
     def close(self) -> None:
         """End the workers, if any were started."""

@@ -14,6 +14,7 @@ from hpc_mlsm.evaluation.scores import ClassScore, Scores, ScoreSheet
 from hpc_mlsm.models.bundle import Bundle, bundle_hash, load_bundle
 from hpc_mlsm.models.calibration import expected_calibration_error
 from hpc_mlsm.runtime.events import stage_events
+from hpc_mlsm.runtime.resources import usable_cores
 from hpc_mlsm.stages.context import RunContext, finished
 from hpc_mlsm.stages.group import current_groups
 from hpc_mlsm.stages.rows import LabelledRows
@@ -84,7 +85,8 @@ def _evaluate(context: RunContext, bundle: Bundle, rows: LabelledRows) -> Evalua
     sheets = {name: ScoreSheet(n_classes) for name in (MODEL, BASELINE, DUMMY)}
     frequency = _frequencies(rows, n_classes)
     total = rows.count("test")
-    with stage_events(context.on_event, STAGE, n_tasks=1, units="patterns", n_units=total) as listener:
+    cores = usable_cores()
+    with stage_events(context.on_event, STAGE, n_tasks=1, units="patterns", n_units=total, cores=cores) as listener:
         start = time.monotonic()
         for patterns, labels in rows.batches("test"):
             sheets[MODEL].add(bundle.probabilities(patterns), labels)

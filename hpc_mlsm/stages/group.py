@@ -11,6 +11,7 @@ from hpc_mlsm.grouping.groups import SavedGroups, build_groups, load_groups, sav
 from hpc_mlsm.grouping.linkage import labels_for
 from hpc_mlsm.grouping.settings import GroupSettings
 from hpc_mlsm.runtime.events import stage_events
+from hpc_mlsm.runtime.resources import usable_cores
 from hpc_mlsm.stages.context import RunContext, finished
 from hpc_mlsm.stages.run_directory import RunDirectory
 from hpc_mlsm.store.patterns import PatternStore
@@ -48,7 +49,9 @@ def run(context: RunContext) -> GroupSummary:
             saved = None
         if saved is not None and saved.fingerprint == expected:
             return _summary(saved, reused=True)
-        with stage_events(context.on_event, STAGE, n_tasks=1, units="structures", n_units=len(ids)) as listener:
+        with stage_events(
+            context.on_event, STAGE, n_tasks=1, units="structures", n_units=len(ids), cores=usable_cores()
+        ) as listener:
             start = time.monotonic()
             memory = settings.memory_mb * 10**6
             points = len(store.axis().values)

@@ -41,8 +41,6 @@ def run(context: RunContext) -> IngestSummary:
         if source.starter:
             store_starter(catalogue, starter_set())
         parsed = _parse(context, catalogue, plan_ingest(files, catalogue.files()))
-        for reject in catalogue.rejects() if parsed else []:
-            context.note(STAGE, f"{reject.id} was refused ({reject.reason}): {reject.detail}")
         counts = catalogue.counts()
     if not counts.structures:
         raise CatalogueError(
@@ -57,10 +55,14 @@ def _parse(context: RunContext, catalogue: Catalogue, tasks: list[IngestTask]) -
     if not tasks:
         return 0
     units, parsed = sum(task.units for task in tasks), 0
-    with stage_events(context.on_event, STAGE, n_tasks=len(tasks), units="files", n_units=units) as listener:
+    with stage_events(
+        context.on_event, STAGE, n_tasks=len(tasks), units="files", n_units=units, **context.size
+    ) as listener:
         for outcome in context.executor.map_tasks(parse_files, tasks, stage=STAGE, on_event=listener):
             result = outcome.value or failed_result(outcome.task, str(outcome.error))
-            store_result(catalogue, result)
+            taken = store_result(catalogue, result)
+            for reject in (*(one for file in result.files for one in file.rejects), *taken):
+                context.set_aside(STAGE, reject)
             parsed += sum(not file.unchanged for file in result.files)
     return parsed
 

@@ -86,7 +86,7 @@ def run(context: RunContext) -> SimulateSummary:
         written, rejected, failures = _simulate(context, store, tasks)
         quarantine.add(rejected, dict(wanted))
         for reject in rejected:
-            context.note(STAGE, f"{reject.id} was set aside: {reject.detail}")
+            context.set_aside(STAGE, reject)
         quarantined = len(quarantine.ids(wanted))
         if failures:
             raise RunError(
@@ -136,7 +136,9 @@ def _simulate(
     rejected: list[Reject] = []
     failures: list[HpcMlsmError] = []
     units = sum(task.units for task in tasks)
-    with stage_events(context.on_event, STAGE, n_tasks=len(tasks), units="patterns", n_units=units) as listener:
+    with stage_events(
+        context.on_event, STAGE, n_tasks=len(tasks), units="patterns", n_units=units, **context.size
+    ) as listener:
         for outcome in context.executor.map_tasks(simulate_task, tasks, stage=STAGE, on_event=listener):
             if outcome.value is None:
                 error = outcome.error or RunError("the task ended without a result")
