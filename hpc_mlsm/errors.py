@@ -66,3 +66,7 @@ class RunError(HpcMlsmError):
 
 class ExecutorError(HpcMlsmError):
     """The workers could not be started, were lost, or a task could not be finished."""
+
+
+class PeerError(HpcMlsmError):
+    """Work that several processes do together failed in this one because another was lost: seldom the cause itself."""

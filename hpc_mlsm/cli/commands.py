@@ -12,20 +12,15 @@ from rich.console import Console
 from hpc_mlsm.cli import summaries
 from hpc_mlsm.cli.progress import make_listener
 from hpc_mlsm.config.run_config import PredictSettings
-from hpc_mlsm.config.site import load_site
-from hpc_mlsm.errors import ConfigError, HpcMlsmError
+from hpc_mlsm.errors import ConfigError, HpcMlsmError, PlanError
 from hpc_mlsm.models.bundle import MANIFEST, load_bundle
-from hpc_mlsm.plan.projection import refuse_what_cannot_fit
 from hpc_mlsm.runtime.accounts import Accounts
 from hpc_mlsm.runtime.events import EventBus
 from hpc_mlsm.runtime.factory import take_place
-from hpc_mlsm.runtime.sbatch import render_script
 from hpc_mlsm.runtime.signals import RESUME_STATUS, Interrupted
-from hpc_mlsm.runtime.submit import job_states, read_jobs
-from hpc_mlsm.stages import evaluate, group, ingest, plan, predict, report, simulate, submit, train
-from hpc_mlsm.stages.context import RunContext, available_memory, open_run
+from hpc_mlsm.stages import evaluate, group, ingest, plan, predict, report, simulate, train
+from hpc_mlsm.stages.context import RunContext, open_run
 from hpc_mlsm.stages.run_directory import resolve
-from hpc_mlsm.stages.status import holder, run_status
 from hpc_mlsm.structures.element_filter import ElementFilter
 
 STAGES: dict[str, Callable[[RunContext], Any]] = {
@@ -68,7 +63,8 @@ def run_all(target: Path, run: Path | None, overrides: list[str]) -> None:
     start = time.monotonic()
     with _opened(target, run, overrides) as (context, console):
         planned = plan.run(context, timed=0)
-        refuse_what_cannot_fit(planned.projection, context.run.path, available_memory())
+        if planned.refusal:
+            raise PlanError(planned.refusal)
         console.print(summaries.line("plan", planned), soft_wrap=True)
         for name in ("ingest", "simulate", "group", "train", "evaluate"):
             console.print(summaries.line(name, STAGES[name](context)), soft_wrap=True)
@@ -149,39 +145,3 @@ def _with_options(
 
 def _split(text: str) -> list[str]:
     return [word.strip() for word in text.replace(" ", ",").split(",") if word.strip()]
-
-
-def show_plan(target: Path, run: Path | None, overrides: list[str]) -> None:
-    """Print the projection; an error where the run cannot fit."""
-    with _opened(target, run, overrides) as (context, console):
-        planned = plan.run(context)
-        console.print(summaries.plan_table(planned))
-        refuse_what_cannot_fit(planned.projection, context.run.path, planned.memory)
-
-
-def submit_run(target: Path, site: str, run: Path | None, overrides: list[str], dry_run: bool) -> None:
-    """Submit the stages of a run as jobs, or print the scripts."""
-    directory, config = resolve(target, run, overrides)
-    jobs = submit.job_scripts(directory, config, load_site(site))
-    if dry_run:
-        for job in jobs:
-            print(f"# ----- {job.path}\n{render_script(job)}")
-        return
-    console = Console()
-    for submitted in submit.submit(directory, config, jobs):
-        console.print(
-            f"{submitted.stage}: job {submitted.job_id}, log {submitted.log}", soft_wrap=True, highlight=False
-        )
-    console.print(f"follow it with: hpc-mlsm status {directory.path}", soft_wrap=True, highlight=False)
-
-
-def show_status(target: Path, run: Path | None, overrides: list[str]) -> None:
-    """Print the state of every stage."""
-    console = Console()
-    directory, config = resolve(target, run, overrides)
-    console.print(summaries.status_table(run_status(directory, config), directory.path))
-    working = holder(directory)
-    if working:
-        console.print(working, highlight=False)
-    if jobs := read_jobs(directory.path):
-        console.print(summaries.jobs_table(job_states(jobs)))

@@ -109,17 +109,27 @@ def report(target: Target, run: Run = None, overrides: Overrides = None) -> None
 
 
 @app.command()
-def plan(target: Target, run: Run = None, overrides: Overrides = None) -> None:
+def plan(
+    target: Target,
+    run: Run = None,
+    overrides: Overrides = None,
+    site: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Plan for the jobs of this cluster; see configs/site.")
+    ] = None,
+    nodes: Annotated[
+        str, typer.Option(metavar="N,...", help="With --site: numbers of nodes to compare; powers of two by default.")
+    ] = "",
+) -> None:
     """Project time, memory and disk, and refuse what cannot fit."""
-    from hpc_mlsm.cli.commands import show_plan
+    from hpc_mlsm.cli.site_commands import show_plan
 
-    show_plan(target, run, overrides or [])
+    show_plan(target, run, overrides or [], site, nodes)
 
 
 @app.command()
 def status(target: Target, run: Run = None, overrides: Overrides = None) -> None:
-    """Show how far a run is, without disturbing it."""
-    from hpc_mlsm.cli.commands import show_status
+    """Show how far a run is, how fast, what failed, and its jobs, without disturbing it."""
+    from hpc_mlsm.cli.site_commands import show_status
 
     show_status(target, run, overrides or [])
 
@@ -131,11 +141,47 @@ def submit(
     run: Run = None,
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the job scripts and submit nothing.")] = False,
+    no_plan: Annotated[
+        bool, typer.Option("--no-plan", help="Do not ask the plan first whether everything fits.")
+    ] = False,
 ) -> None:
-    """Submit all stages to Slurm, one job each, as a chain."""
-    from hpc_mlsm.cli.commands import submit_run
+    """Submit all stages to Slurm, one job each, as a chain; what the plan refuses is not submitted."""
+    from hpc_mlsm.cli.site_commands import submit_run
 
-    submit_run(target, site, run, overrides or [], dry_run)
+    submit_run(target, site, run, overrides or [], dry_run, no_plan)
+
+
+@app.command()
+def doctor(
+    site: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Profile of the cluster; without it, this machine alone.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="A run, or the folder where runs are to be; runs by default.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    wait: Annotated[float, typer.Option(min=1, help="Seconds that each probe may wait in the queue.")] = 300,
+) -> None:
+    """Check what runs need: packages, network, disks, GPUs, MPI and clocks, here or on a site's compute nodes."""
+    from hpc_mlsm.cli.site_commands import run_doctor
+
+    raise typer.Exit(run_doctor(site, run, as_json, wait))
+
+
+@app.command("doctor-node", hidden=True)
+def doctor_node(folder: Path) -> None:
+    """What doctor's job runs on a compute node."""
+    from hpc_mlsm.cli.site_commands import doctor_node
+
+    doctor_node(folder)
+
+
+@app.command("doctor-rank", hidden=True)
+def doctor_rank(folder: Path, kind: str) -> None:
+    """What doctor's job starts two of."""
+    from hpc_mlsm.cli.site_commands import doctor_rank
+
+    doctor_rank(folder, "mpi" if kind == "mpi" else "runner")
 
 
 def _stage(name: str, target: Path, run: Path | None, overrides: list[str] | None) -> None:

@@ -1,5 +1,6 @@
 """What a user sees of a running stage: a live display on a terminal, a line a minute in a batch log."""
 
+import os
 import threading
 import time
 from contextlib import AbstractContextManager
@@ -229,7 +230,9 @@ class LogLines(_Display):
 
 def make_listener(console: Console) -> AbstractContextManager[Listener]:
     """The display that fits where the output goes: live on a terminal, lines in a batch log."""
-    return ProgressDisplay(console) if console.is_terminal else LogLines(console)
+    # mpirun gives its ranks a terminal of its own making, of which only the text gets through.
+    under_mpi = any(os.environ.get(name) for name in ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"))
+    return ProgressDisplay(console) if console.is_terminal and not under_mpi else LogLines(console)
 
 
 def _clock(seconds: float) -> str:

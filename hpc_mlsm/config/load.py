@@ -124,6 +124,8 @@ def _section(raw: Any, settings: Any, path: str, problems: list[str]) -> Any:
         before = len(problems)
         if key not in hints:
             problems.append(_unknown(own, str(key), list(hints)))
+        elif value is None and type(None) in _leaves(hints[key]):
+            pass  # a section that may be left out
         elif (nested := _dataclass_of(hints[key])) is not None:
             value = _section(value, nested, own, problems)
         else:

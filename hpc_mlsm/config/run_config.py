@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Interval, MinLen
 
@@ -10,7 +10,7 @@ from hpc_mlsm.catalog.select import Selection
 from hpc_mlsm.errors import ConfigError
 from hpc_mlsm.evaluation.splits import SplitSettings, split_variants
 from hpc_mlsm.grouping.settings import GroupSettings
-from hpc_mlsm.models.settings import BoostedSettings, RetrievalSettings
+from hpc_mlsm.models.settings import BoostedSettings, RetrievalSettings, TogetherSettings
 from hpc_mlsm.runtime.settings import ExecutorSettings
 from hpc_mlsm.scattering.settings import PdfSettings
 from hpc_mlsm.structures.element_filter import ElementFilter
@@ -30,10 +30,19 @@ class SourceSettings:
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """The models to train."""
+    """The models to train, and where.
+
+    Attributes
+    ----------
+    workers
+        Over how many workers training of boosted trees is divided; 1 trains in this process, with all its cores.
+        ``auto`` takes all workers of the executors ``runner``, ``mpi`` and ``slurm``, and this process otherwise.
+    """
 
     boosted: BoostedSettings = field(default_factory=BoostedSettings)
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
+    workers: Literal["auto"] | Annotated[int, Ge(1)] = "auto"
+    together: TogetherSettings = field(default_factory=TogetherSettings)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Sites: what a cluster's queues, nodes and environment are called, and what each stage gets there."""
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -10,8 +9,11 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Interval
 
 from hpc_mlsm.config.load import parse_settings
+from hpc_mlsm.config.slurm_words import MEMORY, memory_bytes, refuse_odd_text, seconds
 from hpc_mlsm.config.yaml_text import read_yaml
 from hpc_mlsm.errors import ConfigError
+
+__all__ = ["SHIPPED", "SiteProfile", "SiteStages", "StageResources", "load_site", "memory_bytes", "seconds"]
 
 SITES_VARIABLE = "HPC_MLSM_SITES"
 """Environment variable with folders of profiles, separated by colons; searched first."""
@@ -22,8 +24,6 @@ SIGNAL_EARLY_S = 60
 SHIPPED = Path(__file__).resolve().parents[2] / "configs" / "site"
 
 ExecutorKind = Literal["inline", "local", "slurm", "runner", "mpi"]
-_WALLTIME = re.compile(r"(?:(?P<d>\d+)-)?(?P<h>\d{1,3}):(?P<m>[0-5]?\d):(?P<s>[0-5]?\d)")
-_MEMORY = re.compile(r"[1-9]\d*[MGT]")
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,10 @@ class StageResources:
         all its tasks, ``slurm`` has the job submit workers of its own.
     workers
         Worker processes of the executor; None takes what it finds.
+    worker_memory, worker_walltime, workers_per_job
+        For executor slurm: memory of each worker, such as ``4G`` (None takes the stage's, and where that is None Dask's
+        ``jobqueue.yaml``), walltime of the jobs that workers are in (None takes the stage's), and how many of them
+        share a job. The stage's own job waits while they are in the queue: its walltime has to hold that as well.
     partition, account, qos, constraint
         In place of the site's.
     options
@@ -59,6 +63,9 @@ class StageResources:
     walltime: str = "01:00:00"
     executor: ExecutorKind = "local"
     workers: Annotated[int, Ge(1)] | None = None
+    worker_memory: str | None = None
+    worker_walltime: str | None = None
+    workers_per_job: Annotated[int, Interval(ge=1, le=1024)] = 1
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
@@ -67,22 +74,35 @@ class StageResources:
 
     def __post_init__(self) -> None:
         seconds(self.walltime)
-        if self.memory is not None and not _MEMORY.fullmatch(self.memory):
+        if self.memory is not None and not MEMORY.fullmatch(self.memory):
             raise ConfigError(f"memory: found {self.memory!r}; expected memory of a node such as 16G or 900M")
-        _refuse_odd_text(self, ("memory", "partition", "account", "qos", "constraint"), ("options",))
+        self._check_workers()
+        refuse_odd_text(self, ("memory", "partition", "account", "qos", "constraint"), ("options",))
         tasks = self.nodes * self.tasks_per_node
         if tasks > 1 and self.executor in ("inline", "local", "slurm"):
             raise ConfigError(
                 f"executor: {self.executor} is started once, but {tasks} tasks are asked for; set nodes and "
                 "tasks_per_node to 1, or executor to runner or mpi"
             )
-        if self.executor == "slurm" and self.workers is None:
-            raise ConfigError("workers: executor slurm needs to know how many; set workers")
         if tasks < 3 and self.executor in ("runner", "mpi"):
             raise ConfigError(
                 f"executor: {self.executor} needs 3 tasks at least (scheduler, program and a worker), found {tasks}; "
                 "raise nodes or tasks_per_node"
             )
+
+    def _check_workers(self) -> None:
+        """What belongs to executor slurm is complete there, and not given elsewhere."""
+        if self.executor != "slurm":
+            given = [key for key in ("worker_memory", "worker_walltime") if getattr(self, key) is not None]
+            if given:
+                raise ConfigError(f"{given[0]}: only executor slurm has workers in jobs of their own; remove it")
+            return
+        if self.workers is None:
+            raise ConfigError("workers: executor slurm needs to know how many; set workers")
+        if self.worker_memory is not None and not MEMORY.fullmatch(self.worker_memory):
+            raise ConfigError(f"worker_memory: found {self.worker_memory!r}; expected memory such as 4G or 900M")
+        if self.worker_walltime is not None:
+            seconds(self.worker_walltime)
 
 
 @dataclass(frozen=True)
@@ -154,7 +174,7 @@ class SiteProfile:
 
     def __post_init__(self) -> None:
         single = ("partition", "account", "qos", "constraint", "gpu_type", "interface", "scratch")
-        _refuse_odd_text(self, single, ("modules", "activate", "launcher_options", "options"))
+        refuse_odd_text(self, single, ("modules", "activate", "launcher_options", "options"))
         for item in fields(SiteStages):
             self._check(item.name, getattr(self.stages, item.name))
 
@@ -174,21 +194,6 @@ class SiteProfile:
                 f"{place}.walltime: {stage.walltime} is less than twice signal_before_s = {self.signal_before_s} s and "
                 "a minute, so that a job would be told to stop before it got anywhere; raise the one or lower the other"
             )
-
-
-def seconds(walltime: str) -> int:
-    """Seconds of a walltime such as ``12:00:00`` or ``2-00:00:00``.
-
-    Raises
-    ------
-    ConfigError
-        If it is written in another way.
-    """
-    match = _WALLTIME.fullmatch(walltime)
-    if match is None:
-        raise ConfigError(f'walltime: found {walltime!r}; expected hours:minutes:seconds in quotes, such as "12:00:00"')
-    days, hours, minutes, rest = (int(match[part] or 0) for part in "dhms")
-    return ((days * 24 + hours) * 60 + minutes) * 60 + rest
 
 
 def load_site(name: str, environment: Mapping[str, str] = os.environ) -> SiteProfile:
@@ -225,15 +230,3 @@ def _find(name: str, environment: Mapping[str, str]) -> Path:
         f"there is no site {name!r}; known are {', '.join(known) or 'none'}. Put your own as {name}.yaml into "
         f"{folders[-3]}, or name a folder in ${SITES_VARIABLE}, or give the path of the file"
     )
-
-
-def _refuse_odd_text(settings: object, single: tuple[str, ...], several: tuple[str, ...]) -> None:
-    """Texts that would become other lines of a script, or nothing, are mistakes."""
-    texts = [(key, getattr(settings, key)) for key in single]
-    texts += [(key, text) for key in several for text in getattr(settings, key)]
-    for key, text in texts:
-        if text is not None and (not text.strip() or not text.isprintable()):
-            raise ConfigError(f"{key}: found {text!r}; expected text on one line")
-    for text in getattr(settings, "options", ()):
-        if not re.fullmatch(r"--[a-z][a-z-]*(=.*)?", text):
-            raise ConfigError(f"options: found {text!r}; expected an option of sbatch such as --reservation=beamtime")

@@ -1,7 +1,6 @@
 """Gradient-boosted trees (XGBoost): training that streams its rows and resumes from checkpoints."""
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpc_mlsm.errors import ConfigError, PlanError
+from hpc_mlsm.models.boosted_setup import Rows, binned, parameters, refuse_missing_gpu, refuse_vector_leaves
 from hpc_mlsm.models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from hpc_mlsm.models.peers import ALONE, Peers
 from hpc_mlsm.models.settings import BoostedSettings
 
 if TYPE_CHECKING:
     import xgboost
-
-Rows = Callable[[], Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]]
-"""Called for each pass over the data; yields (patterns (rows, points), labels (rows,))."""
 
 PREDICT_BYTES = 256e6
 """Margins of one batch take at most about this much memory."""
@@ -86,46 +84,119 @@ def train_boosted(
     BundleError
         If a checkpoint cannot be written.
     """
+    training, resumed_from = _run(
+        train, validation, n_classes, settings, checkpoints, fingerprint, threads=threads, on_round=on_round
+    )
+    return _best(training.booster, tuple(training.history), resumed_from)
+
+
+def train_share(
+    train: Rows,
+    validation: Rows,
+    n_classes: int,
+    settings: BoostedSettings,
+    checkpoints: Path,
+    fingerprint: str,
+    *,
+    peers: Peers,
+    threads: int = 1,
+    on_round: Callable[[Round], None] = lambda _: None,
+) -> int:
+    """Train on this process's share of the rows, in step with its peers, until the end or until told to stop.
+
+    Parameters are those of ``train_boosted``. The first peer writes the checkpoints, the last one at the end, in a
+    folder that the caller can read: ``trained`` makes the model of it.
+
+    Returns
+    -------
+    int
+        Rounds that the last checkpoint holds.
+
+    Raises
+    ------
+    PeerError
+        If a peer is lost; what ``train_boosted`` raises.
+    """
+    refuse_vector_leaves(settings, "one process alone")
+    training, _ = _run(
+        train,
+        validation,
+        n_classes,
+        settings,
+        checkpoints,
+        fingerprint,
+        threads=threads,
+        on_round=on_round,
+        peers=peers,
+    )
+    return len(training.history)
+
+
+def trained(checkpoint: Checkpoint, resumed_from: int) -> BoostedModel:
+    """The model that a training came to, from its last checkpoint."""
+    import xgboost
+
+    return _best(xgboost.Booster(model_file=bytearray(checkpoint.booster)), checkpoint.history, resumed_from)
+
+
+def _best(booster: "xgboost.Booster", history: tuple[float, ...], resumed_from: int) -> BoostedModel:
+    return BoostedModel(booster[: int(np.argmin(history)) + 1], history, resumed_from)
+
+
+def _run(
+    train: Rows,
+    validation: Rows,
+    n_classes: int,
+    settings: BoostedSettings,
+    checkpoints: Path,
+    fingerprint: str,
+    *,
+    threads: int,
+    on_round: Callable[[Round], None],
+    peers: Peers = ALONE,
+) -> "tuple[_Training, int]":
+    """Train, from the last checkpoint on; returns the course of the training and the rounds that were there before."""
     if n_classes < 2:
         raise ConfigError(
             f"training needs at least two classes, found {n_classes}; raise group.threshold or ingest more structures"
         )
     if settings.device == "cuda":
-        _refuse_missing_gpu()
+        refuse_missing_gpu()
     import xgboost
 
-    train_matrix = _binned(train, settings, threads, reference=None)
-    valid_matrix = _binned(validation, settings, threads, reference=train_matrix)
-    saved = load_checkpoint(checkpoints, fingerprint) or Checkpoint((), b"")
+    train_matrix = binned(train, settings, threads, reference=None)
+    valid_matrix = binned(validation, settings, threads, reference=train_matrix)
+    saved = peers.share(lambda: load_checkpoint(checkpoints, fingerprint) or Checkpoint((), b""))
     booster = xgboost.Booster(
-        _parameters(settings, n_classes, threads),
+        parameters(settings, n_classes, threads),
         cache=[train_matrix, valid_matrix],
         model_file=bytearray(saved.booster) if saved.history else None,
     )
-    training = _Training(booster, train_matrix, valid_matrix, list(saved.history))
-    n_saved = len(saved.history)
+    training = _Training(booster, train_matrix, valid_matrix, list(saved.history), len(saved.history))
     with xgboost.config_context(verbosity=1):
         try:
-            while not training.is_finished(settings):
+            while not training.is_finished(settings) and not peers.told_to_stop():
                 on_round(training.round())
-                if len(training.history) % settings.checkpoint_every == 0:
-                    n_saved = training.save(checkpoints, fingerprint)
+                if peers.first and len(training.history) % settings.checkpoint_every == 0:
+                    training.save(checkpoints, fingerprint)
         finally:
-            training.complete()
-            if len(training.history) > n_saved:
+            # With a peer lost, the others cannot complete anything.
+            if peers.alone:
+                training.complete()
+            if peers.first:
                 training.save(checkpoints, fingerprint)
-    best = int(np.argmin(training.history)) + 1
-    return BoostedModel(booster[:best], tuple(training.history), len(saved.history))
+    return training, len(saved.history)
 
 
 @dataclass
 class _Training:
-    """A booster, its data, and the validation loss after each of its rounds."""
+    """A booster, its data, the validation loss after each of its rounds, and how many of them are on disk."""
 
     booster: "xgboost.Booster"
     train: "xgboost.QuantileDMatrix"
     validation: "xgboost.QuantileDMatrix"
     history: list[float]
+    saved: int
 
     def is_finished(self, settings: BoostedSettings) -> bool:
         patience = settings.early_stopping_rounds
@@ -161,11 +232,15 @@ class _Training:
         if self.booster.num_boosted_rounds() > len(self.history):
             self.history.append(float(self.booster.eval(self.validation, "validation").rsplit(":", 1)[1]))
 
-    def save(self, folder: Path, fingerprint: str) -> int:
-        """Write a checkpoint; returns the rounds that it holds."""
-        checkpoint = Checkpoint(tuple(self.history), bytes(self.booster.save_raw("ubj")))
-        save_checkpoint(folder, checkpoint, fingerprint)
-        return len(self.history)
+    def save(self, folder: Path, fingerprint: str) -> None:
+        """Write a checkpoint, if there is anything new."""
+        if len(self.history) > self.saved:
+            n = len(self.history)
+            # Where a peer was lost, there may be a round whose loss is not known.
+            whole = self.booster if self.booster.num_boosted_rounds() == n else self.booster[:n]
+            checkpoint = Checkpoint(tuple(self.history), bytes(whole.save_raw("ubj")))
+            save_checkpoint(folder, checkpoint, fingerprint)
+            self.saved = len(self.history)
 
 
 def predict_margins(booster: "xgboost.Booster", patterns: NDArray[np.float32], n_classes: int) -> NDArray[np.float32]:
@@ -176,65 +251,6 @@ def predict_margins(booster: "xgboost.Booster", patterns: NDArray[np.float32], n
         piece = np.ascontiguousarray(patterns[start : start + batch], dtype=np.float32)
         out[start : start + batch] = booster.inplace_predict(piece, predict_type="margin", validate_features=False)
     return out
-
-
-def _parameters(settings: BoostedSettings, n_classes: int, threads: int) -> dict[str, Any]:
-    strategy = {"per_class": "one_output_per_tree", "vector": "multi_output_tree"}[settings.trees]
-    return {
-        "objective": "multi:softprob",
-        "num_class": n_classes,
-        "eval_metric": "mlogloss",
-        "tree_method": "hist",
-        "multi_strategy": strategy,
-        "device": settings.device,
-        "learning_rate": settings.learning_rate,
-        "max_depth": settings.max_depth,
-        "min_child_weight": settings.min_child_weight,
-        "subsample": settings.subsample,
-        "colsample_bytree": settings.colsample_bytree,
-        "reg_lambda": settings.reg_lambda,
-        "max_bin": settings.max_bin,
-        "seed": settings.seed,
-        # The random numbers of a round depend on the seed and the round alone, so a resumed run draws the same.
-        "seed_per_iteration": True,
-        "nthread": threads,
-    }
-
-
-def _binned(
-    rows: Rows, settings: BoostedSettings, threads: int, reference: "xgboost.QuantileDMatrix | None"
-) -> "xgboost.QuantileDMatrix":
-    import xgboost
-
-    class Batches(xgboost.DataIter):
-        def __init__(self) -> None:
-            self.source = rows()
-            super().__init__()
-
-        def next(self, input_data: Callable[..., Any]) -> bool:
-            for patterns, labels in self.source:
-                input_data(data=patterns, label=labels)
-                return True
-            return False
-
-        def reset(self) -> None:
-            self.source = rows()
-
-    return xgboost.QuantileDMatrix(Batches(), max_bin=settings.max_bin, ref=reference, nthread=threads)
-
-
-def _refuse_missing_gpu() -> None:
-    """XGBoost trains on the CPU where it finds no GPU; whoever asked for one should rather know."""
-    import xgboost
-
-    matrix = xgboost.DMatrix(np.ones((2, 1)), label=np.zeros(2))
-    with xgboost.config_context(verbosity=0):
-        configured = json.loads(xgboost.Booster({"device": "cuda"}, cache=[matrix]).save_config())
-    if not configured["learner"]["generic_param"]["device"].startswith("cuda"):
-        raise ConfigError(
-            "train.boosted.device is cuda, but XGBoost finds no GPU here; set it to cpu, or run on a node with a GPU "
-            "and its driver"
-        )
 
 
 def settings_fingerprint(settings: BoostedSettings) -> dict[str, Any]:

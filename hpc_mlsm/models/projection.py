@@ -25,9 +25,12 @@ class TrainingMemory:
 
 
 def boosted_memory(
-    train_rows: int, valid_rows: int, n_points: int, n_classes: int, settings: BoostedSettings
+    train_rows: int, valid_rows: int, n_points: int, n_classes: int, settings: BoostedSettings, *, workers: int = 1
 ) -> TrainingMemory:
     """Memory of training gradient-boosted trees, besides the 0.3 GB of the program and its first steps.
+
+    With several workers it is the memory of each. The rows are divided among them; histograms and trees are the same
+    on all, and as large as if one process had all rows.
 
     Per row and class, gradients take a float pair (8 bytes) for training rows, and margins a float for training rows
     and two for validation rows, whose loss is computed on a copy. Binned data are kept by rows and by columns, each
@@ -36,6 +39,7 @@ def boosted_memory(
     difference pays for the copies that are made while a checkpoint is written.
     """
     nodes = _nodes(train_rows, n_classes, settings)
+    train_rows, valid_rows = -(-train_rows // workers), -(-valid_rows // workers)
     per_tree, trees = (n_classes, 1) if settings.trees == "vector" else (1, n_classes)
     return TrainingMemory(
         gradients=8.0 * train_rows * n_classes,

@@ -48,3 +48,28 @@ class RetrievalSettings:
     """Nearest neighbour by Pearson correlation among training patterns; ``memory_mb`` bounds how many are kept."""
 
     memory_mb: Annotated[int, Ge(1)] = 256
+
+
+@dataclass(frozen=True)
+class TogetherSettings:
+    """Training that is divided over workers; none of it changes what the model learns, but for rounding.
+
+    Attributes
+    ----------
+    threads
+        Of each worker; None takes its share of the cores.
+    restarts
+        How often training starts again from its last checkpoint, without having got further, before it gives up.
+    wait_s
+        How long to wait for workers that are not there (yet); then training goes on with those that are.
+    silence_s
+        How long a worker may give no sign of life.
+    stall_s
+        How long one worker may keep the others waiting for its part of a common step, such as reading its rows.
+    """
+
+    threads: Annotated[int, Ge(1)] | None = None
+    restarts: Annotated[int, Ge(0)] = 3
+    wait_s: Annotated[float, Ge(0)] = 60.0
+    silence_s: Annotated[float, Ge(5)] = 60.0
+    stall_s: Annotated[float, Ge(5)] = 1800.0

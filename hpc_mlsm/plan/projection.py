@@ -43,6 +43,7 @@ class Projection:
     classes_known: bool
     training: TrainingMemory
     train_seconds_per_round: float
+    training_workers: int = 1
 
 
 def project(
@@ -55,6 +56,7 @@ def project(
     workers: int,
     n_structures: int,
     n_classes: int | None,
+    training_workers: int = 1,
 ) -> Projection:
     """Project a run.
 
@@ -70,6 +72,8 @@ def project(
         All structures of the run, simulated or not.
     n_classes
         Number of groups where it is known; otherwise one a structure is assumed, which is the most.
+    training_workers
+        Among how many workers the training rows are divided; ``training`` is then the memory of each.
     """
     points = len(settings.grid)
     rows = n_structures * settings.variants
@@ -88,9 +92,12 @@ def project(
         group_flops=float(n_structures) ** 2 * points,
         classes=classes,
         classes_known=n_classes is not None,
-        training=boosted_memory(train_rows, round(rows * shares[0]), points, classes, boosted),
+        training=boosted_memory(
+            train_rows, round(rows * shares[0]), points, classes, boosted, workers=training_workers
+        ),
         train_seconds_per_round=SECONDS_PER_CELL[boosted.trees]
         * (train_rows * points * boosted.max_depth * classes / workers),
+        training_workers=training_workers,
     )
 
 
@@ -101,31 +108,45 @@ def _rows_of_a_task(costs: list[StructureCost], patterns: int, n_tasks: int) -> 
     return max(max(cost.patterns for cost in costs), min(MAX_ROWS, 3 * patterns / max(1, n_tasks), patterns))
 
 
-def refuse_what_cannot_fit(projection: Projection, run: Path, memory: float) -> None:
+def refuse_what_cannot_fit(projection: Projection, run: Path, memory: float, *, sharing: int | None = None) -> None:
     """Refuse a run whose store, workers or training cannot fit.
+
+    Parameters
+    ----------
+    memory
+        Bytes that are free on this machine.
+    sharing
+        How many of the workers are on it; None for all, 0 where workers are jobs that ask for memory themselves.
 
     Raises
     ------
     PlanError
         With the figure and the remedy.
     """
-    existing = next(folder for folder in (run, *run.resolve().parents) if folder.exists())
-    free = shutil.disk_usage(existing).free
+    place, free = disk_of(run)
     needed = projection.store_bytes * DISK_MARGIN
     if needed > free:
         raise PlanError(
-            f"the patterns need about {needed / 1e9:.1f} GB on disk, {existing} has {free / 1e9:.1f} GB free; "
+            f"the patterns need about {needed / 1e9:.1f} GB on disk, {place} has {free / 1e9:.1f} GB free; "
             "lower simulate.variants, or put the run on a larger disk with --run"
         )
+    sharing = projection.workers if sharing is None else sharing
     each = projection.simulate_memory
     fitting = int(memory / max(each, 1.0))
-    if projection.patterns and fitting < projection.workers:
+    if projection.patterns and fitting < sharing:
         raise PlanError(
-            f"{projection.workers} workers need about {projection.workers * each / 1e9:.1f} GB for simulation "
+            f"{sharing} workers need about {sharing * each / 1e9:.1f} GB for simulation "
             f"({each / 1e9:.1f} GB each), {memory / 1e9:.1f} GB are free; "
             + (f"set executor.workers to {fitting}" if fitting else "use a machine with more memory")
         )
-    refuse_training_that_cannot_fit(projection.training, memory)
+    if sharing:
+        refuse_training_that_cannot_fit(projection.training, memory / min(sharing, projection.training_workers))
+
+
+def disk_of(run: Path) -> tuple[Path, int]:
+    """The folder that is there of a run's path, and the bytes that are free on its disk."""
+    existing = next(folder for folder in (run, *run.resolve().parents) if folder.exists())
+    return existing, shutil.disk_usage(existing).free
 
 
 def refuse_training_that_cannot_fit(training: TrainingMemory, memory: float) -> None:

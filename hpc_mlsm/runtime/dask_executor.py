@@ -1,17 +1,25 @@
 """What all executors on Dask workers have in common, wherever these workers come from."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import dask
 from dask.distributed import Client
 
 from hpc_mlsm.errors import ExecutorError
-from hpc_mlsm.runtime.dask_logs import quieten
+from hpc_mlsm.runtime.dashboard import how_to_reach
+from hpc_mlsm.runtime.dask_deaths import Loss
+from hpc_mlsm.runtime.dask_guard import SAME_ENVIRONMENT, Guard
+from hpc_mlsm.runtime.dask_logs import DeathReports, quieten
 from hpc_mlsm.runtime.dask_map import TaskMap
-from hpc_mlsm.runtime.events import Listener, ignore
-from hpc_mlsm.runtime.executor import Executor, Outcome, R, T
+from hpc_mlsm.runtime.dask_reports import MovedTasks, Reports
+from hpc_mlsm.runtime.dask_unpin import Unpin
+from hpc_mlsm.runtime.dask_worker import WorkerSetup
+from hpc_mlsm.runtime.events import Listener, Note, ignore
+from hpc_mlsm.runtime.executor import AS_USUAL, Executor, Outcome, R, T, Together
+from hpc_mlsm.runtime.member import Member
 from hpc_mlsm.runtime.signals import draining
+from hpc_mlsm.runtime.together import Group
 
 DASK_SETTINGS = {
     # The map itself deals with tasks whose workers died.
@@ -60,14 +68,50 @@ class DaskExecutor(Executor):
         self._closed = False
         self._maps: list[TaskMap[Any, Any]] = []
         self._left_running = False
+        self._members = 0
+        self.reports = Reports(self._moved)
+        self._shunned: set[str] = set()
 
     def workers(self) -> list[str]:
         """Addresses of the workers that are there."""
         return list(self.client.nthreads())
 
-    def why_lost(self, pid: int) -> str:
-        """How a worker process died, or nothing where that is not known."""
-        return ""
+    def why_lost(self, worker: Any) -> Loss:
+        """How a worker, given as Dask's ``WorkerState``, was lost."""
+        address, pid = str(worker.address), int(worker.pid)
+        words = self.reports.last_words(pid)
+        # Dask gives the tasks of one that leaves to others, and takes it for dead where it finds no other.
+        blameless = not words and self.reports.left(address)
+        words = "left before its task was done" if blameless else words or Loss.reason
+        node = self.reports.place(address, pid)[1]
+        return Loss(f"{words} on {node}" if node else words, blameless)
+
+    def why_deserted(self) -> str:
+        """What is known of why no worker is there; empty or sentences."""
+        return ". ".join(self.reports.refused[-3:])
+
+    def demand(self) -> int:
+        """Tasks that run or wait for a worker."""
+        return self._members + sum(task_map.demand for task_map in list(self._maps))
+
+    def _prepare(self, client: Client, dashboard_host: str = "") -> None:
+        """Make the client's cluster ready for tasks: those workers that are there, and all that come later.
+
+        Raises
+        ------
+        ExecutorError
+            If workers that are there have other versions.
+        """
+        self.client = client
+        self.reports.listen(client)
+        try:
+            for plugin in (WorkerSetup(), Guard(), DeathReports(), Unpin(), MovedTasks()):
+                client.register_plugin(plugin)
+        except ImportError as error:
+            raise ExecutorError(f"a worker cannot load the package: {error}. {SAME_ENVIRONMENT}") from error
+        if dashboard_host:
+            port = int(client.scheduler_info(n_workers=0)["services"]["dashboard"])
+            self.reports.untold.append(how_to_reach(port, dashboard_host))
 
     def map_tasks(
         self, fn: Callable[[T], R], tasks: Iterable[T], *, stage: str, on_event: Listener = ignore
@@ -77,17 +121,49 @@ class DaskExecutor(Executor):
             raise ExecutorError(f"stage {stage}: the executor was shut down; make a new one")
         return self._outcomes(fn, tasks, stage, on_event)
 
+    def run_together(
+        self,
+        fn: Callable[[T, Member], R],
+        tasks: Sequence[T],
+        *,
+        stage: str,
+        on_event: Listener = ignore,
+        how: Together = AS_USUAL,
+    ) -> list[R]:
+        """See ``Executor.run_together``."""
+        if self._closed:
+            raise ExecutorError(f"stage {stage}: the executor was shut down; make a new one")
+        with draining() as drain:
+            self._members += len(tasks)
+            try:
+                return Group(self, fn, tasks, stage, on_event, how, drain=drain, shunned=self._shunned).results()
+            finally:
+                self._members -= len(tasks)
+
     def _outcomes(
         self, fn: Callable[[T], R], tasks: Iterable[T], stage: str, on_event: Listener
     ) -> Iterator[Outcome[T, R]]:
         with draining() as drain:
             task_map = TaskMap(self, fn, iter(tasks), stage=stage, on_event=on_event, drain=drain)
             self._maps.append(task_map)
+            self._tell_notes(stage, on_event)
             try:
-                yield from task_map.outcomes()
+                for outcome in task_map.outcomes():
+                    self._tell_notes(stage, on_event)
+                    yield outcome
             finally:
                 self._left_running |= bool(task_map.flying)
                 self._maps.remove(task_map)
+
+    def _tell_notes(self, stage: str, on_event: Listener) -> None:
+        """Tell what a user should know of the workers and was not told yet."""
+        while self.reports.untold:
+            on_event(Note(stage=stage, text=self.reports.untold.pop(0)))
+
+    def _moved(self, keys: list[str]) -> None:
+        for task_map in self._maps:
+            for key in keys:
+                task_map.moved.put(key)
 
     def _abandon_maps(self) -> bool:
         """End all maps; True when workers are still busy with work that nobody waits for any more."""

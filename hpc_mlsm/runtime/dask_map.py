@@ -1,9 +1,4 @@
-"""One map of tasks over Dask workers: supply, deaths of workers, splitting, draining.
-
-Dask itself does not retry here (allowed failures are 0): when a worker dies, all tasks on it come back, the one to
-blame and the innocent one that was queued behind it. These suspects are run again at the end of the map, each alone
-on a worker, where a death has one cause.
-"""
+"""One map of tasks over Dask workers: supply, answers, draining. What becomes of deaths is in ``dask_deaths``."""
 
 import asyncio
 import itertools
@@ -13,17 +8,20 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future as ThreadFuture
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Generic, Protocol
+from typing import Any, Generic
 
 from dask.distributed import Client, Future, KilledWorker
 
 from hpc_mlsm.errors import ExecutorError
-from hpc_mlsm.runtime.events import Event, Listener, TaskRetried, TaskSplit, TaskSubmitted, WorkerLost
-from hpc_mlsm.runtime.executor import Outcome, R, Splittable, T
+from hpc_mlsm.runtime.dask_deaths import Attempt, Suspects
+from hpc_mlsm.runtime.dask_pool import Pool
+from hpc_mlsm.runtime.events import Event, Listener, TaskSubmitted
+from hpc_mlsm.runtime.executor import Outcome, R, T
 from hpc_mlsm.runtime.signals import Drain
 from hpc_mlsm.runtime.task_run import event_of, halt, outcome_of, pack, run_packed, unpack
+from hpc_mlsm.runtime.time_left import FittingTasks
 
 QUEUED_PER_WORKER = 1
 """Tasks waiting at a worker behind the running one, so that it need not wait for the driver."""
@@ -35,49 +33,22 @@ LOOK_S = 2.0
 """How often it is asked whether there are workers at all, while no outcome arrives."""
 
 
-class Pool(Protocol):
-    """The workers that a map runs on."""
-
-    client: Client
-    retries: int
-    grace_s: float
-    revive_s: float
-
-    @property
-    def capacity(self) -> int:
-        """How many tasks run at once."""
-
-    def workers(self) -> list[str]:
-        """Addresses of the workers that are there."""
-
-    def why_lost(self, pid: int) -> str:
-        """How a worker process died, or nothing where that is not known."""
-
-
-@dataclass(frozen=True)
-class Attempt(Generic[T]):
-    """A task on its way: how many workers died under it, and whether it has a worker for itself."""
-
-    task: T
-    deaths: int = 0
-    patience: int = 0
-    worker: str | None = None
-
-
 class TaskMap(Generic[T, R]):
     """The state of one ``map_tasks``."""
 
     def __init__(
         self, pool: Pool, fn: Callable[[T], R], source: Iterator[T], *, stage: str, on_event: Listener, drain: Drain
     ) -> None:
-        self.pool, self.fn, self.source, self.stage, self.drain = pool, fn, source, stage, drain
+        self.pool, self.fn, self.stage, self.drain = pool, fn, stage, drain
         self.tell: Callable[[Event], None] = on_event
+        self.supply = FittingTasks(source)
+        self.suspects: Suspects[T] = Suspects(pool.why_lost, pool.retries, stage, on_event)
         self.token = uuid.uuid4().hex
         self.numbers = itertools.count()
         self.flying: dict[str, tuple[Attempt[T], Future]] = {}
-        self.suspects: deque[Attempt[T]] = deque()
         self.answers: queue.SimpleQueue[tuple[str, ThreadFuture[bytes]]] = queue.SimpleQueue()
-        self.lost: set[str] = set()
+        self.moved: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.failures: deque[Outcome[T, R]] = deque()
         self.exhausted = self.halted = self.abandoned = False
         self.finished = 0
         self.last_look = time.monotonic()
@@ -89,6 +60,9 @@ class TaskMap(Generic[T, R]):
             while self._supply():
                 answer = self._next_answer()
                 outcome = self._settle(*answer) if answer else None
+                self._count_moves()
+                if outcome is None and self.failures:
+                    outcome = self.failures.popleft()
                 if outcome is not None:
                     self.finished += 1
                     yield outcome
@@ -96,6 +70,8 @@ class TaskMap(Generic[T, R]):
             if self.flying:
                 left = f"{len(self.flying)} more were with the workers"
                 detail += f", {left} and did not finish within {self.pool.grace_s:g} s"
+            if self.supply.short_of_time:
+                self.drain.request(self.supply.short_of_time)
             self.drain.check(detail)
         finally:
             self.abandon()
@@ -110,46 +86,63 @@ class TaskMap(Generic[T, R]):
         for _, future in self.flying.values():
             future.release()
 
+    @property
+    def demand(self) -> int:
+        """Tasks that run or wait for a worker."""
+        return len(self.flying) + len(self.suspects.waiting) + len(self.suspects.innocent)
+
     def _supply(self) -> bool:
         """Hand out what the workers can take now; False when nothing is left to wait for."""
         if self.abandoned:
             raise ExecutorError(f"stage {self.stage}: the executor was shut down while its tasks were running")
         if self.drain.requested:
             self._halt()
-            return bool(self.flying) and not self.drain.overdue(self.pool.grace_s)
-        limit = (1 + QUEUED_PER_WORKER) * max(self.pool.capacity, 1)
+            return bool(self.flying or self.failures) and not self.drain.overdue(self.pool.grace_s)
+        capacity = max(self.pool.capacity, 1)
+        limit = (1 + QUEUED_PER_WORKER) * capacity
+        while len(self.flying) < limit and self.suspects.innocent:
+            self._submit_if_it_fits(self.suspects.innocent.popleft())
         while not self.exhausted and len(self.flying) < limit and not self.drain.requested:
-            task = next(self.source, None)
+            behind = len(self.flying) >= capacity
+            task, more = self.supply.next(behind_another=behind, stopped=lambda: self.drain.requested)
+            self.exhausted = not more
             if task is None:
-                self.exhausted = True
-            else:
-                self._submit(Attempt(task, patience=self.pool.retries))
-        if self.suspects and self.exhausted:
+                break
+            self._submit(Attempt(task, patience=self.pool.retries))
+        if self.suspects.waiting and self.exhausted:
             self._supply_suspects()
-        return bool(self.flying or self.suspects)
+        return bool(self.demand or self.failures)
 
     def _supply_suspects(self) -> None:
         """Give each idle worker one suspect, once no other task is about that could share a worker with it."""
         if any(attempt.worker is None for attempt, _ in self.flying.values()):
             return
         busy = {attempt.worker for attempt, _ in self.flying.values()}
-        for worker in self.pool.workers():
-            if worker not in busy and worker not in self.lost and self.suspects:
-                self._submit(replace(self.suspects.popleft(), worker=worker))
+        for attempt in self.suspects.take(worker for worker in self.pool.workers() if worker not in busy):
+            self._submit_if_it_fits(attempt)
+
+    def _submit_if_it_fits(self, attempt: Attempt[T]) -> None:
+        if self.supply.fits(attempt.task):
+            self._submit(attempt)
+        else:
+            self.supply.passed_over += 1
 
     def _submit(self, attempt: Attempt[T]) -> None:
         payload = pack(self.fn, attempt.task)
         key = f"{self.stage}-{self.token}-{next(self.numbers)}"
         # Should the one allowed worker vanish before it gets the task, any other may take it.
         place = {"workers": [attempt.worker], "allow_other_workers": True} if attempt.worker else {}
-        future = self.pool.client.submit(run_packed, payload, self.token, key=key, **place)
+        needed_s = self.supply.forecast.seconds(attempt.task.cost)
+        future = self.pool.client.submit(run_packed, payload, self.token, needed_s=needed_s, key=key, **place)
         self.flying[key] = (attempt, future)
         waiting = self._in_loop(_result(future))
         waiting.add_done_callback(lambda done: self.answers.put((key, done)))
-        if attempt.deaths == 0:
+        if attempt.number == 1:
             self.tell(TaskSubmitted(stage=self.stage, task_id=attempt.task.id))
 
     def _next_answer(self) -> tuple[str, ThreadFuture[bytes]] | None:
+        if self.failures:
+            return None
         try:
             answer = self.answers.get(timeout=POLL_S)
         except queue.Empty:
@@ -160,11 +153,21 @@ class TaskMap(Generic[T, R]):
 
     def _settle(self, key: str, answer: ThreadFuture[bytes]) -> Outcome[T, R] | None:
         """The outcome that an answer stands for, or None when the task goes on or was not started."""
+        if key not in self.flying:
+            return None
         attempt, future = self.flying.pop(key)
         future.release()
         error = asyncio.CancelledError() if answer.cancelled() else answer.exception()
         if isinstance(error, KilledWorker):
             return self._worker_died(attempt, error)
+        if error is not None and self.abandoned:
+            # Told as such by the next look for tasks to hand out.
+            return None
+        if isinstance(error, ImportError):
+            raise ExecutorError(
+                f"stage {self.stage}: a worker cannot load what task {attempt.task.id} needs: {error}. Give all nodes "
+                "the same environment as this program's"
+            ) from error
         if error is not None:
             raise ExecutorError(
                 f"stage {self.stage}: the scheduler of the workers was lost while task {attempt.task.id} was running "
@@ -172,53 +175,38 @@ class TaskMap(Generic[T, R]):
             ) from error
         content = unpack(answer.result())
         if content.skipped:
+            if not self.halted:
+                # The worker had not enough of its life left, and leaves.
+                again = self.suspects.waiting if attempt.worker else self.suspects.innocent
+                again.append(replace(attempt, moves=max(attempt.moves, 1), worker=None))
             return None
-        return self._conclude(outcome_of(attempt.task, content), attempt.deaths + 1)
+        outcome = outcome_of(attempt.task, content)
+        if outcome.error is None:
+            self.supply.forecast.learn(attempt.task.cost, outcome.seconds)
+        return self._conclude(outcome, attempt.number)
 
     def _worker_died(self, attempt: Attempt[T], error: KilledWorker) -> Outcome[T, R] | None:
-        address, reason = str(error.last_worker.address), self._mourn(error)
-        attempt = replace(attempt, deaths=attempt.deaths + 1)
-        alone = attempt.worker is not None
+        loss = self.suspects.mourn(error)
         if self.drain.requested:
             return None
-        if not alone or attempt.deaths <= attempt.patience:
-            self._retry(attempt, reason)
+        failure = self.suspects.after_death(attempt, loss)
+        if failure is None:
             return None
-        if self._split(attempt):
-            return None
-        failure = ExecutorError(
-            f"task {attempt.task.id}: its worker died {attempt.deaths} times in this task; the last one {reason}. It "
-            "crashes the process or needs more memory than a worker has; the rest of the stage is not affected"
-        )
-        return self._conclude(Outcome(attempt.task, None, failure, 0.0, address), attempt.deaths)
+        return self._conclude(Outcome(attempt.task, None, failure, 0.0, str(error.last_worker.address)), attempt.number)
 
-    def _retry(self, attempt: Attempt[T], reason: str) -> None:
-        self.suspects.append(replace(attempt, worker=None))
-        self.tell(
-            TaskRetried(
-                stage=self.stage, task_id=attempt.task.id, attempt=attempt.deaths + 1, reason=f"its worker {reason}"
-            )
-        )
-
-    def _split(self, attempt: Attempt[T]) -> bool:
-        """Put the parts of a task among the suspects; False when it has none."""
-        parts = _parts(attempt.task)
-        if len(parts) < 2:
-            return False
-        self.tell(TaskSplit(stage=self.stage, task_id=attempt.task.id, parts=tuple(part.id for part in parts)))
-        for part in parts:
-            # The whole has proved to kill: only what cannot be split further is tried more than once.
-            patience = 0 if len(_parts(part)) > 1 else self.pool.retries
-            self.suspects.append(Attempt(part, patience=patience))
-        return True
-
-    def _mourn(self, error: KilledWorker) -> str:
-        address = str(error.last_worker.address)
-        reason = self.pool.why_lost(int(error.last_worker.pid)) or "was killed or crashed"
-        if address not in self.lost:
-            self.lost.add(address)
-            self.tell(WorkerLost(stage=self.stage, worker=address, reason=reason))
-        return reason
+    def _count_moves(self) -> None:
+        """Heed that tasks were moved by Dask; one that outlives every worker would be moved for ever."""
+        while not self.moved.empty():
+            key = self.moved.get()
+            if key not in self.flying:
+                continue
+            attempt, future = self.flying[key]
+            attempt = replace(attempt, moves=attempt.moves + 1)
+            self.flying[key] = (attempt, future)
+            if failure := self.suspects.move(attempt):
+                del self.flying[key]
+                future.release()
+                self.failures.append(self._conclude(Outcome(attempt.task, None, failure, 0.0, ""), attempt.number))
 
     def _conclude(self, outcome: Outcome[T, R], attempts: int) -> Outcome[T, R]:
         self.tell(event_of(outcome, self.stage, attempts))
@@ -235,17 +223,19 @@ class TaskMap(Generic[T, R]):
         elif self.deserted_since is None:
             self.deserted_since = now
         elif now - self.deserted_since > self.pool.revive_s:
+            why = self.pool.why_deserted() or "Look for a full disk or exhausted memory on the node"
+            why = self.pool.why_deserted() or "Look for a full disk or exhausted memory on the node"
             raise ExecutorError(
                 f"stage {self.stage}: no worker has been there for {self.pool.revive_s:g} s and none came back; "
-                f"{len(self.flying) + len(self.suspects)} tasks wait for one. Look for a full disk or exhausted memory "
-                "on the node, and run the same command again to resume"
+                f"{self.demand} tasks wait for one. {why}, and run the same command again to resume"
             )
 
     def _halt(self) -> None:
         """Tell workers, once and without waiting for them, to start none of the tasks queued on them."""
         if not self.halted:
             self.halted = True
-            self.suspects.clear()
+            self.suspects.waiting.clear()
+            self.suspects.innocent.clear()
             self._in_loop(_halt_workers(self.pool.client, self.token))
 
     def _in_loop(self, work: Coroutine[Any, Any, Any]) -> "ThreadFuture[Any]":
@@ -259,7 +249,3 @@ async def _result(future: Future) -> Any:
 
 async def _halt_workers(client: Client, token: str) -> None:
     await client.run(partial(halt, token), on_error="ignore")
-
-
-def _parts(task: Any) -> list[Any]:
-    return list(task.split()) if isinstance(task, Splittable) else []

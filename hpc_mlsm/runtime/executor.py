@@ -4,10 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, runtime_checkable
 
-from hpc_mlsm.errors import HpcMlsmError
+from hpc_mlsm.errors import ExecutorError, HpcMlsmError
 from hpc_mlsm.runtime.events import Listener, ignore
+
+if TYPE_CHECKING:
+    from hpc_mlsm.runtime.member import Member
 
 
 class Task(Protocol):
@@ -47,6 +50,66 @@ class Outcome(Generic[T, R]):
     error: HpcMlsmError | None
     seconds: float
     worker: str
+
+
+class TooFewWorkers(ExecutorError):  # noqa: N818  (named after what was found)
+    """Work that is done together needs more workers than are there; ``found`` says how many are."""
+
+    def __init__(self, stage: str, needed: int, found: int) -> None:
+        super().__init__(stage, needed, found)
+        self.stage, self.needed, self.found = stage, needed, found
+
+    def __str__(self) -> str:
+        return f"stage {self.stage}: {self.needed} workers are needed at the same time, and {self.found} are there"
+
+
+class MemberLost(ExecutorError):  # noqa: N818  (named after what happened)
+    """A member's process, or its worker, died or went silent; starting all of them again may help.
+
+    Parameters
+    ----------
+    message : str
+        What happened, for the user.
+    sure : bool
+        False where the member may well have died of the loss of another.
+    """
+
+    def __init__(self, message: str, sure: bool = True) -> None:
+        super().__init__(message, sure)
+        self.message = message
+        self.sure = sure
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def hear_nothing(rank: int, message: Any) -> None:
+    """The ear for messages of members that does nothing."""
+
+
+@dataclass(frozen=True)
+class Together:
+    """How work is done together: see ``Executor.run_together``.
+
+    Attributes
+    ----------
+    on_message
+        Given the rank and what a member told; what it raises ends the work.
+    threads
+        How many each member may use; None gives each its share of its worker's cores.
+    wait_s
+        How long to wait for workers that are missing.
+    silence_s
+        How long a member or its worker may give no sign of life before it counts as lost.
+    """
+
+    on_message: Callable[[int, Any], None] = hear_nothing
+    threads: int | None = None
+    wait_s: float = 60.0
+    silence_s: float = 60.0
+
+
+AS_USUAL = Together()
 
 
 class Executor(ABC):
@@ -92,6 +155,51 @@ class Executor(ABC):
             When the work was told to stop; outcomes of tasks that finish within the grace are yielded before.
         ExecutorError
             When the executor was shut down, a task cannot be sent, or no worker is left and none comes back.
+        """
+
+    @abstractmethod
+    def run_together(
+        self,
+        fn: "Callable[[T, Member], R]",
+        tasks: Sequence[T],
+        *,
+        stage: str,
+        on_event: Listener = ignore,
+        how: Together = AS_USUAL,
+    ) -> list[R]:
+        """Run one task on each of as many distinct workers at the same time, for work in which they need each other.
+
+        Each runs in a fresh process beside its worker, which is ended with the attempt, whatever it does; where there
+        are no workers, the only task runs in this process.
+
+        Parameters
+        ----------
+        fn : callable
+            A function of an importable module, of one task and its ``Member``. What it returns must be picklable and
+            small.
+        tasks : sequence
+            One for each member, by rank.
+        stage, on_event
+            As for ``map_tasks``; told of workers that are lost, and of nothing else.
+        how : Together
+            Messages, threads and patience.
+
+        Returns
+        -------
+        list
+            What each task returned, by rank.
+
+        Raises
+        ------
+        TooFewWorkers
+            When there are fewer workers than tasks; nothing was started.
+        MemberLost
+            When a member or its worker died or went silent. The others have been ended; workers that did not answer
+            were started again and are not used for work together any more.
+        HpcMlsmError
+            What a member raised; the others have been ended.
+        Interrupted
+            When the work was told to stop: once all members have come to an end, or at the end of the grace.
         """
 
     @abstractmethod

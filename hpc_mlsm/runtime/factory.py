@@ -1,5 +1,6 @@
 """The one place where an executor is chosen; its libraries are loaded only then."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from hpc_mlsm.errors import ExecutorError
@@ -10,10 +11,17 @@ LAUNCHED = ("runner", "mpi")
 """Executors whose workers are other ranks of the same launch."""
 
 
-def make_executor(settings: ExecutorSettings) -> Executor:
+def make_executor(settings: ExecutorSettings, logs: Path | None = None) -> Executor:
     """Start the executor that the settings ask for; the caller shuts it down, best by ``with``.
 
     Under ``runner`` and ``mpi`` this returns on the driver only: see ``take_place``.
+
+    Parameters
+    ----------
+    settings : ExecutorSettings
+        What is asked for.
+    logs : Path or None
+        Folder for the logs of workers that run elsewhere, where the settings name none.
 
     Raises
     ------
@@ -25,14 +33,16 @@ def make_executor(settings: ExecutorSettings) -> Executor:
 
         return InlineExecutor()
     if settings.kind == "slurm":
-        return _slurm_executor(settings)
+        return _slurm_executor(settings, logs)
     if settings.kind in LAUNCHED:
         from hpc_mlsm.runtime.launched import LaunchedExecutor, joined
 
         take_place(settings)
         launch = joined()
         assert launch is not None
-        return LaunchedExecutor(launch, retries=settings.retries, grace_s=settings.grace_s)
+        return LaunchedExecutor(
+            launch, retries=settings.retries, grace_s=settings.grace_s, dashboard=settings.dashboard
+        )
     from hpc_mlsm.runtime.local import LocalExecutor
 
     return LocalExecutor(
@@ -41,22 +51,24 @@ def make_executor(settings: ExecutorSettings) -> Executor:
         retries=settings.retries,
         grace_s=settings.grace_s,
         scratch=settings.scratch,
+        dashboard=settings.dashboard,
     )
 
 
-def _slurm_executor(settings: ExecutorSettings) -> Executor:
+def _slurm_executor(settings: ExecutorSettings, logs: Path | None) -> Executor:
     if settings.workers is None:
         raise ExecutorError("say how many workers Slurm shall give: executor.workers")
     from hpc_mlsm.runtime.slurm import SlurmExecutor
 
     return SlurmExecutor(
         settings.workers,
-        settings.slurm,
+        replace(settings.slurm, folder=settings.slurm.folder or logs),
         memory_per_worker_mb=settings.memory_per_worker_mb,
         retries=settings.retries,
         grace_s=settings.grace_s,
         scratch=settings.scratch,
         interface=settings.interface,
+        dashboard=settings.dashboard,
     )
 
 

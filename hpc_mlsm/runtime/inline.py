@@ -1,12 +1,16 @@
 """The executor without workers: tasks run in this process, one after the other, in their order."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 from hpc_mlsm.errors import ExecutorError
 from hpc_mlsm.runtime.events import Listener, TaskSubmitted, ignore
-from hpc_mlsm.runtime.executor import Executor, Outcome, R, T
+from hpc_mlsm.runtime.executor import AS_USUAL, Executor, Outcome, R, T, Together, TooFewWorkers
+from hpc_mlsm.runtime.member import Member, alone
+from hpc_mlsm.runtime.resources import usable_cores
 from hpc_mlsm.runtime.signals import draining
 from hpc_mlsm.runtime.task_run import event_of, outcome_of, pack, run_packed, unpack
+from hpc_mlsm.runtime.time_left import FittingTasks
 
 
 class InlineExecutor(Executor):
@@ -32,6 +36,29 @@ class InlineExecutor(Executor):
             raise ExecutorError(f"stage {stage}: the executor was shut down; make a new one")
         return self._outcomes(fn, tasks, stage, on_event)
 
+    def run_together(
+        self,
+        fn: Callable[[T, Member], R],
+        tasks: Sequence[T],
+        *,
+        stage: str,
+        on_event: Listener = ignore,
+        how: Together = AS_USUAL,
+    ) -> list[R]:
+        """See ``Executor.run_together``; one task at most."""
+        if self._closed:
+            raise ExecutorError(f"stage {stage}: the executor was shut down; make a new one")
+        if len(tasks) > 1:
+            raise TooFewWorkers(stage, len(tasks), 1)
+        with draining() as drain:
+            me = alone(partial(how.on_message, 0), lambda: drain.requested, how.threads or usable_cores())
+            answers = [unpack(run_packed(pack(fn, task), "", me)) for task in tasks]
+            for answer in answers:
+                if answer.error is not None:
+                    raise answer.error
+            drain.check(f"stage {stage} came to an end")
+            return [answer.value for answer in answers]
+
     def shutdown(self) -> None:
         """Refuse further maps."""
         self._closed = True
@@ -40,13 +67,17 @@ class InlineExecutor(Executor):
         self, fn: Callable[[T], R], tasks: Iterable[T], stage: str, on_event: Listener
     ) -> Iterator[Outcome[T, R]]:
         finished = 0
-        source = iter(tasks)
+        supply = FittingTasks(iter(tasks))
         with draining() as drain:
-            while not drain.requested and (task := next(source, None)) is not None:
+            while (task := supply.next(stopped=lambda: drain.requested)[0]) is not None:
                 payload = pack(fn, task)
                 on_event(TaskSubmitted(stage=stage, task_id=task.id))
                 outcome = outcome_of(task, unpack(run_packed(payload)))
+                if outcome.error is None:
+                    supply.forecast.learn(task.cost, outcome.seconds)
                 on_event(event_of(outcome, stage))
                 finished += 1
                 yield outcome
+            if supply.short_of_time:
+                drain.request(supply.short_of_time)
             drain.check(f"{finished} tasks of stage {stage} were finished")

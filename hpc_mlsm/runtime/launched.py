@@ -3,13 +3,12 @@
 import asyncio
 import atexit
 import contextlib
+import platform
 
 from dask.distributed import Client
 
 from hpc_mlsm.errors import ExecutorError
 from hpc_mlsm.runtime.dask_executor import DaskExecutor, claim_dask
-from hpc_mlsm.runtime.dask_unpin import Unpin
-from hpc_mlsm.runtime.dask_worker import WorkerSetup
 from hpc_mlsm.runtime.local import POLITE_S, START_TIMEOUT_S
 from hpc_mlsm.runtime.meeting import DRIVER_RANK, OTHER_RANKS, Contact, Meeting
 from hpc_mlsm.runtime.ranks import EMPTY_S, serve
@@ -47,14 +46,16 @@ class Launch:
         """
         try:
             self.client.wait_for_workers(self.n_workers, timeout=START_TIMEOUT_S)
-            self.client.register_plugin(WorkerSetup())
-            self.client.register_plugin(Unpin())
         except _UNANSWERED as error:
             found = len(self.client.nthreads()) if self.client.status == "running" else 0
             raise ExecutorError(
                 f"{found} of {self.n_workers} workers came within {START_TIMEOUT_S:g} s: {error}. Look at what the "
                 "other ranks wrote; nodes need the same environment, free memory and an interface that all share"
             ) from error
+
+    def scheduler_node(self) -> str:
+        """Name of the node that the scheduler's rank is on."""
+        return str(self.client.run_on_scheduler(platform.node))
 
     def close(self) -> None:
         """Dismiss all other ranks and wait, within bounds, for the workers to be gone. May be called twice."""
@@ -77,14 +78,24 @@ class LaunchedExecutor(DaskExecutor):
         The driver's connection. A launch has one executor: with it, the workers end for good.
     retries, grace_s, revive_s
         See ``DaskExecutor``.
+    dashboard : bool
+        Tell where the page of the scheduler is, which its rank shows where the settings say so.
 
     Raises
     ------
     ExecutorError
-        If the workers do not come, or were ended before.
+        If the workers do not come, have other versions, or were ended before.
     """
 
-    def __init__(self, launch: Launch, *, retries: int = 2, grace_s: float = 30.0, revive_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        launch: Launch,
+        *,
+        retries: int = 2,
+        grace_s: float = 30.0,
+        revive_s: float = 60.0,
+        dashboard: bool = False,
+    ) -> None:
         super().__init__(retries=retries, grace_s=grace_s, revive_s=revive_s)
         if launch.closed:
             raise ExecutorError(
@@ -94,6 +105,7 @@ class LaunchedExecutor(DaskExecutor):
         self._launch, self.client = launch, launch.client
         try:
             launch.wait_for_workers()
+            self._prepare(launch.client, launch.scheduler_node() if dashboard else "")
         except ExecutorError:
             launch.close()
             raise

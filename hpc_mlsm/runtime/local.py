@@ -7,27 +7,24 @@ import os
 import platform
 import shutil
 import tempfile
-import time
 from pathlib import Path
+from typing import Any
 
 import psutil
-from dask.distributed import Client, LocalCluster
+from dask.distributed import Client, LocalCluster, Security
 
 from hpc_mlsm.errors import ExecutorError
+from hpc_mlsm.runtime.dashboard import scheduler_options
 from hpc_mlsm.runtime.dask_executor import DaskExecutor, claim_dask
-from hpc_mlsm.runtime.dask_logs import last_words
-from hpc_mlsm.runtime.dask_unpin import Unpin
-from hpc_mlsm.runtime.dask_worker import ONE_THREAD, WorkerSetup, numba_cache
+from hpc_mlsm.runtime.dask_worker import ONE_THREAD, numba_cache
 from hpc_mlsm.runtime.resources import usable_cores, usable_memory_mb
+from hpc_mlsm.runtime.security import temporary_security
 
 START_TIMEOUT_S = 300.0
 """How long worker processes may take to load their libraries, from a slow file system at worst."""
 
 POLITE_S = 3.0
 """How long idle workers may take to end by themselves; busy ones get a tenth of it."""
-
-NANNY_S = 0.3
-"""How long to wait for a nanny to say how its worker died."""
 
 SCRATCH_PREFIX = f"hpc_mlsm-workers-{platform.node()}-"
 """Scratch folders are named after the host and the process that made them."""
@@ -37,7 +34,7 @@ LEAKED = ("PYTHONHASHSEED", "__DASK_PARENT_PID")
 
 
 class LocalExecutor(DaskExecutor):
-    """Worker processes on this machine, one thread each.
+    """Worker processes on this machine, one thread each, that are reached by TLS and on loopback only.
 
     Parameters
     ----------
@@ -50,6 +47,8 @@ class LocalExecutor(DaskExecutor):
         See ``DaskExecutor``.
     scratch : Path or None
         Folder on a disk of this node; the workers' files are in a temporary folder in it, removed at shutdown.
+    dashboard : bool
+        Show Dask's web page of the scheduler, on loopback.
 
     Raises
     ------
@@ -66,12 +65,14 @@ class LocalExecutor(DaskExecutor):
         grace_s: float = 30.0,
         revive_s: float = 60.0,
         scratch: Path | None = None,
+        dashboard: bool = False,
     ) -> None:
         super().__init__(retries=retries, grace_s=grace_s, revive_s=revive_s)
         self._n_workers = workers or usable_cores()
         self._memory_mb = _memory_share(self._n_workers, memory_per_worker_mb)
         self._foreign = [name for name in LEAKED if name not in os.environ]
         claim_dask()
+        pages, security = scheduler_options(dashboard), temporary_security()
         try:
             _sweep(Path(scratch or tempfile.gettempdir()))
             self._scratch = tempfile.TemporaryDirectory(
@@ -82,19 +83,12 @@ class LocalExecutor(DaskExecutor):
                 f"cannot make a scratch folder for the workers in {scratch or tempfile.gettempdir()}: "
                 f"{error.strerror}. Give one on a disk of this node that is writable and has space"
             ) from error
-        self._start()
+        self._start(pages, security)
 
     @property
     def capacity(self) -> int:
         """The number of worker processes."""
         return self._n_workers
-
-    def why_lost(self, pid: int) -> str:
-        """How a worker process died; its nanny may need a moment to find out, and has no word for an orderly exit."""
-        deadline = time.monotonic() + NANNY_S
-        while not (text := last_words.of(pid)) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        return text
 
     def shutdown(self) -> None:
         """End the workers, whatever they do, within a few seconds; remove their scratch folder."""
@@ -115,7 +109,7 @@ class LocalExecutor(DaskExecutor):
         self._scratch.cleanup()
         self._clean_environment()
 
-    def _start(self) -> None:
+    def _start(self, pages: dict[str, Any], security: Security) -> None:
         scratch = Path(self._scratch.name)
         environment = {**ONE_THREAD, "NUMBA_CACHE_DIR": os.environ.get("NUMBA_CACHE_DIR") or str(numba_cache(scratch))}
         try:
@@ -123,19 +117,18 @@ class LocalExecutor(DaskExecutor):
                 n_workers=self._n_workers,
                 threads_per_worker=1,
                 processes=True,
-                host="tcp://127.0.0.1",
-                # Any free port, and no pages behind it.
-                dashboard_address="127.0.0.1:0",
-                scheduler_kwargs={"dashboard": False},
+                host="tls://127.0.0.1",
+                security=security,
+                dashboard_address=pages["dashboard_address"],
+                scheduler_kwargs={"dashboard": pages["dashboard"]},
                 silence_logs=logging.CRITICAL,
                 local_directory=str(scratch),
                 memory_limit=self._memory_mb * 10**6,
                 env=environment,
                 death_timeout=START_TIMEOUT_S,
             )
-            self.client = Client(self._cluster, set_as_default=False, timeout=START_TIMEOUT_S)
-            self.client.register_plugin(WorkerSetup())
-            self.client.register_plugin(Unpin())
+            client = Client(self._cluster, set_as_default=False, timeout=START_TIMEOUT_S)
+            self._prepare(client, platform.node() if pages["dashboard"] else "")
             self._clean_environment()
         except (OSError, RuntimeError, TimeoutError) as error:
             self._scratch.cleanup()

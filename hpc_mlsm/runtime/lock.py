@@ -2,26 +2,26 @@
 
 The lock is a file that names its holder and is touched as long as the holder lives. On the holder's own host the
 process table says whether it is alive; from other hosts, which share the file system, the time of the last touch does.
-All comparisons of times are within the file system's clock, so hosts whose clocks differ do no harm.
+All comparisons of times are within the file system's clock, so hosts whose clocks differ do no harm. Of a holder in a
+Slurm job more is known: a later start of the same job succeeds it, and it is dead once its job has left the queue.
 """
 
 import contextlib
 import errno
-import getpass
 import json
 import os
 import platform
-import sys
 import threading
-import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from hpc_mlsm.errors import RunError
 from hpc_mlsm.runtime.events import Listener, Note, ignore
+from hpc_mlsm.runtime.lock_holder import Holder, process_start, read_holder
 from hpc_mlsm.runtime.signals import request_drain
+from hpc_mlsm.runtime.slurm_jobs import surely_ended
 
 LOCK_NAME = "run.lock"
 HEARTBEAT_S = 30.0
@@ -32,28 +32,6 @@ TAKEOVER_S = 60.0
 """Taking over a dead lock takes milliseconds; a takeover that is older than this was itself cut short."""
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
-
-
-@dataclass(frozen=True)
-class Holder:
-    """Who holds a lock; ``started`` tells the process from later ones with the same pid, see ``process_start``."""
-
-    host: str
-    pid: int
-    started: str
-    user: str
-    command: str
-    token: str
-
-    @classmethod
-    def this_process(cls) -> Self:
-        """The holder that this process would be."""
-        pid = os.getpid()
-        command = " ".join(Path(word).name if index == 0 else word for index, word in enumerate(sys.argv))
-        return cls(platform.node(), pid, process_start(pid) or "", _user(), command, uuid.uuid4().hex)
-
-    def __str__(self) -> str:
-        return f"process {self.pid} of {self.user} on {self.host} ({self.command})"
 
 
 class RunLock:
@@ -170,6 +148,12 @@ class RunLock:
         """Why the holder must be taken for alive; empty when it is dead or gone."""
         if holder is not None and holder.host == platform.node():
             return "it is running" if process_start(holder.pid) == holder.started else ""
+        if (
+            holder is not None
+            and holder.job
+            and (holder.precedes(self._me) or surely_ended(holder.job, holder.cluster))
+        ):
+            return ""
         try:
             age = self._age(self.path)
         except FileNotFoundError:
@@ -195,28 +179,6 @@ class RunLock:
                 os.utime(self.path)
 
 
-def read_holder(path: Path) -> Holder | None:
-    """Who holds the lock at ``path``; None when there is no lock or it cannot be understood."""
-    try:
-        return Holder(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def process_start(pid: int) -> str | None:
-    """When a process of this host was started: which boot, and the clock tick in it. None when there is none.
-
-    Not in seconds, as psutil has it: these shift when the clock is set, and a live process would look like another.
-    """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        # proc_pid_stat(5): the name in parentheses may hold spaces; state and start time are fields 3 and 22.
-        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if state == "Z" else f"{boot}:{rest[18]}"
-
-
 def _create_exclusively(path: Path, content: str) -> bool:
     """Create a file on a file system without hard links; for an instant it is there without its content."""
     try:
@@ -225,10 +187,3 @@ def _create_exclusively(path: Path, content: str) -> bool:
     except FileExistsError:
         return False
     return True
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())

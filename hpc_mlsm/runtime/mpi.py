@@ -12,6 +12,7 @@ from dask.distributed import Security
 from hpc_mlsm.errors import ExecutorError
 from hpc_mlsm.runtime.launched import join
 from hpc_mlsm.runtime.meeting import SCHEDULER_RANK, Contact, Place
+from hpc_mlsm.runtime.security import temporary_security
 from hpc_mlsm.runtime.settings import ExecutorSettings
 
 _WORLD_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS")
@@ -47,13 +48,7 @@ class MpiMeeting:
 
     def security(self) -> Security:
         """A certificate for this launch, in memory only: it travels over MPI."""
-        try:
-            return Security.temporary()
-        except ImportError as error:
-            raise ExecutorError(
-                "ranks reach each other by TLS only, and the library cryptography is missing: "
-                'pip install "hpc_mlsm[mpi]"'
-            ) from error
+        return temporary_security()
 
     def announce(self, contact: Contact) -> None:
         """Send the contact to all other ranks."""

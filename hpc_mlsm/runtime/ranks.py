@@ -9,6 +9,7 @@ import asyncio
 import logging
 import multiprocessing
 import os
+import platform
 import signal
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from dask.distributed import Nanny, Scheduler
 from distributed.core import Status, rpc
 
 from hpc_mlsm.errors import ExecutorError
+from hpc_mlsm.runtime.dashboard import scheduler_options
 from hpc_mlsm.runtime.dask_executor import claim_dask
 from hpc_mlsm.runtime.dask_worker import ONE_THREAD, numba_cache
 from hpc_mlsm.runtime.local import POLITE_S, SCRATCH_PREFIX, START_TIMEOUT_S
@@ -59,7 +61,8 @@ def serve(meeting: Meeting, settings: ExecutorSettings) -> NoReturn:
     try:
         status = asyncio.run(role(meeting, settings))
     except (OSError, RuntimeError, ValueError, TimeoutError, ImportError, ExecutorError) as error:
-        print(f"hpc-mlsm: rank {place.rank} of {place.ranks} could not go on: {error}", file=sys.stderr)
+        where = f"rank {place.rank} of {place.ranks} on {platform.node()}"
+        print(f"hpc-mlsm: {where} could not go on: {error}", file=sys.stderr)
     # The interpreter would wait for a worker that came up just now, and that is deaf to SIGTERM like this process.
     _kill_children()
     # Should something that the program left behind hold up the end of this process.
@@ -135,8 +138,7 @@ async def _schedule(meeting: Meeting, settings: ExecutorSettings) -> int:
             interface=settings.interface,
             port=0,
             security=security,
-            dashboard=False,
-            dashboard_address="127.0.0.1:0",
+            **scheduler_options(settings.dashboard),
         ) as scheduler:
             charge = _Charge(scheduler, meeting.place.workers)
             meeting.announce(Contact(scheduler.address, security))

@@ -3,7 +3,7 @@
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from hpc_mlsm.errors import ExecutorError
 from hpc_mlsm.runtime.signals import RESUME_STATUS
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Environment, Template
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")
@@ -93,14 +93,9 @@ def render_script(job: JobScript) -> str:
     ExecutorError
         If a value holds characters that would end its line.
     """
-    for value in (job.name, *job.command, str(job.run), str(job.workdir), job.scratch or ""):
-        if value and not value.isprintable():
-            raise ExecutorError(
-                f"{value!r} cannot be written into a job script: it holds a line break or another control character; "
-                "rename the file or folder"
-            )
-    template = _environment().get_template("job.sh.j2")
-    return template.render(
+    _refuse_control_characters(job)
+    text = template("job.sh.j2")
+    return text.render(
         job=job,
         options=list(_options(job)),
         run=str(job.run),
@@ -109,10 +104,34 @@ def render_script(job: JobScript) -> str:
     )
 
 
+def render_probe(job: JobScript, launch: Sequence[str]) -> str:
+    """The script of a short job that looks at its nodes: its command once a node, then ``launch`` where there is one.
+
+    Raises
+    ------
+    ExecutorError
+        If a value holds characters that would end its line.
+    """
+    _refuse_control_characters(job)
+    unlike = ("--requeue", "--signal=", "--open-mode=")
+    options = [option for option in _options(job) if not option.startswith(unlike)]
+    text = template("probe.sh.j2")
+    return text.render(job=job, options=[*options, "--no-requeue"], folder=str(job.run), launch=list(launch))
+
+
+def _refuse_control_characters(job: JobScript) -> None:
+    for value in (job.name, *job.command, str(job.run), str(job.workdir), job.scratch or ""):
+        if value and not value.isprintable():
+            raise ExecutorError(
+                f"{value!r} cannot be written into a job script: it holds a line break or another control character; "
+                "rename the file or folder"
+            )
+
+
 def resumable_part(max_idle_restarts: int) -> str:
     """The part of every job script that passes signals on, counts restarts and puts the job back into the queue."""
-    template = _environment().get_template("resumable.sh.j2")
-    return template.render(max_idle_restarts=max_idle_restarts, resume_status=RESUME_STATUS)
+    text = template("resumable.sh.j2")
+    return text.render(max_idle_restarts=max_idle_restarts, resume_status=RESUME_STATUS)
 
 
 def _options(job: JobScript) -> Iterator[str]:
@@ -159,6 +178,11 @@ def expandable(text: str) -> str:
 
 def _quoted(text: str) -> str:
     return shlex.quote(text) if text else ""
+
+
+def template(name: str) -> "Template":
+    """A template of this package, with the filters ``quote`` and ``expandable``."""
+    return _environment().get_template(name)
 
 
 def _environment() -> "Environment":

@@ -1,11 +1,12 @@
 """Who may reach a Dask scheduler: only holders of a certificate that is made for one cluster and kept in private files.
 
 Whoever reaches a scheduler can run code as its owner, so every scheduler that listens on a network demands this
-certificate, and encrypts.
+certificate, and encrypts. That goes for loopback too: on a login node it is open to all users.
 """
 
 import os
 from pathlib import Path
+from typing import Any
 
 from dask.distributed import Security
 
@@ -13,6 +14,22 @@ from hpc_mlsm.errors import ExecutorError
 
 CERTIFICATE = "tls-certificate.pem"
 KEY = "tls-key.pem"
+
+
+def temporary_security() -> Security:
+    """Make a certificate and its key for one cluster, in memory only.
+
+    Raises
+    ------
+    ExecutorError
+        If the library ``cryptography`` is missing.
+    """
+    try:
+        return Security.temporary()
+    except ImportError as error:
+        raise ExecutorError(
+            f"workers are reached by TLS only, which needs the library cryptography: {error}. pip install cryptography"
+        ) from error
 
 
 def make_security(folder: Path) -> Security:
@@ -33,13 +50,7 @@ def make_security(folder: Path) -> Security:
     ExecutorError
         If the files cannot be written or the library ``cryptography`` is missing.
     """
-    try:
-        temporary = Security.temporary()
-    except ImportError as error:
-        raise ExecutorError(
-            "workers on other nodes are reached by TLS only, and the library cryptography is missing: "
-            'pip install "hpc_mlsm[cluster]"'
-        ) from error
+    temporary: Any = temporary_security()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_private(folder / CERTIFICATE, temporary.tls_ca_file)

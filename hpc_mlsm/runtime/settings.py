@@ -8,6 +8,25 @@ from annotated_types import Ge, Le
 
 
 @dataclass(frozen=True)
+class AdaptiveSettings:
+    """How many workers executor ``slurm`` has as the work grows and shrinks, in whole jobs.
+
+    Parameters
+    ----------
+    minimum : int
+        Workers that are kept also while there is nothing to do.
+    maximum : int or None
+        The most workers that are asked for while tasks wait; None takes ``executor.workers``.
+    idle_s : float
+        How long all workers of a job must have been idle before it is given back.
+    """
+
+    minimum: Annotated[int, Ge(0), Le(100_000)] = 0
+    maximum: Annotated[int, Ge(1), Le(100_000)] | None = None
+    idle_s: Annotated[float, Ge(0)] = 300.0
+
+
+@dataclass(frozen=True)
 class SlurmSettings:
     """What the jobs of executor ``slurm`` ask for; what is None is left to Dask's ``jobqueue.yaml``, and to Slurm.
 
@@ -23,10 +42,13 @@ class SlurmSettings:
         More options of sbatch, such as ``--constraint=avx2``.
     prologue : tuple of str
         Lines of shell before the workers start, such as ``module load python``.
-    folder : Path
-        Folder that all nodes share, for the jobs' logs and the certificate of the scheduler.
+    folder : Path or None
+        Folder that all nodes share, for the jobs' logs and the certificate of the scheduler; None takes a folder among
+        the logs of the run directory.
     queue_s : float
         How long jobs may wait in the queue while there is no worker at all.
+    adaptive : AdaptiveSettings or None
+        Ask for jobs as tasks wait for them, and give them back; None keeps the number of workers fixed.
     """
 
     partition: str | None = None
@@ -36,8 +58,9 @@ class SlurmSettings:
     cores_per_worker: Annotated[int, Ge(1), Le(1024)] = 1
     sbatch: tuple[str, ...] = ()
     prologue: tuple[str, ...] = ()
-    folder: Path = Path("slurm-jobs")
+    folder: Path | None = None
     queue_s: Annotated[float, Ge(1)] = 86_400.0
+    adaptive: AdaptiveSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +89,8 @@ class ExecutorSettings:
     interface : str or None
         Network interface, such as ``ib0``, by which scheduler and workers on several nodes reach each other; None
         takes the one of the default route.
+    dashboard : bool
+        Show Dask's web page of the scheduler, on loopback of its node only; how to reach it is told as a note.
     """
 
     kind: Literal["inline", "local", "runner", "mpi", "slurm"] = "local"
@@ -76,3 +101,4 @@ class ExecutorSettings:
     scratch: Path | None = None
     slurm: SlurmSettings = field(default_factory=SlurmSettings)
     interface: str | None = None
+    dashboard: bool = False

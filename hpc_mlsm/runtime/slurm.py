@@ -3,33 +3,33 @@
 import asyncio
 import contextlib
 import logging
+import os
+import platform
 import shutil
 import time
 from concurrent.futures import Future as ThreadFuture
 from pathlib import Path
 from typing import Any
 
-from dask.distributed import Client, SchedulerPlugin, Status
+from dask.distributed import Client, Status
 from distributed.utils import get_ip, get_ip_interface
 
 from hpc_mlsm.errors import ExecutorError
+from hpc_mlsm.runtime.dashboard import scheduler_options
+from hpc_mlsm.runtime.dask_deaths import Loss
 from hpc_mlsm.runtime.dask_executor import DaskExecutor, claim_dask
-from hpc_mlsm.runtime.dask_unpin import Unpin
-from hpc_mlsm.runtime.dask_worker import WorkerSetup
 from hpc_mlsm.runtime.security import make_security, remove_security
 from hpc_mlsm.runtime.settings import SlurmSettings
 from hpc_mlsm.runtime.signals import draining
-from hpc_mlsm.runtime.slurm_jobs import HOPELESS, cancel_jobs, last_lines, queued_jobs, refusal
+from hpc_mlsm.runtime.slurm_jobs import HOPELESS, JobState, cancel_jobs, job_state, last_lines, queued_jobs, refusal
+from hpc_mlsm.runtime.slurm_keeper import Arrivals, JobCount, JobKeeper
 from hpc_mlsm.runtime.slurm_script import job_options, load_jobqueue
-
-KEEP_S = 10.0
-"""How often it is asked whether all jobs are still there; a busy controller does not like to be asked more often."""
-
-FRUITLESS_ROUNDS = 3
-"""How often every job may end without having brought a worker before no more are submitted."""
 
 CANCEL_S = 20.0
 """How long cancelled jobs may take to leave the queue."""
+
+ENDING_S = 3.0
+"""How long to wait for a job that is just ending to say how it ended."""
 
 CLOSE_S = 5.0
 """How long the client and the scheduler may take to close."""
@@ -38,15 +38,16 @@ CLOSE_S = 5.0
 class SlurmExecutor(DaskExecutor):
     """Workers in Slurm jobs, one thread each, reached by TLS.
 
-    The number of jobs is fixed: one that ends, by its walltime or otherwise, is replaced. Workers end by themselves
-    before the walltime, at different times, and their tasks go to others.
+    A job that ends, by its walltime or otherwise, is replaced; their number is fixed, or follows the work where the
+    settings say so. Workers end by themselves before the walltime, at different times: they start no task that would
+    not finish before, as far as can be told, and what still runs then goes to others.
 
     Parameters
     ----------
     workers : int
         How many; rounded up to whole jobs.
     settings : SlurmSettings
-        What to ask of Slurm.
+        What to ask of Slurm; its folder must be set.
     memory_per_worker_mb : int or None
         A worker that grows beyond this (MB, 10⁶ bytes) is ended and its task retried; jobs ask for a little more.
         None takes what Dask's ``jobqueue.yaml`` says.
@@ -57,6 +58,8 @@ class SlurmExecutor(DaskExecutor):
     interface : str or None
         The network interface, and the only one, on which scheduler and workers listen; None takes what Dask's
         ``jobqueue.yaml`` says, or the one of the default route.
+    dashboard : bool
+        Show Dask's web page of the scheduler, on loopback.
 
     Raises
     ------
@@ -76,19 +79,19 @@ class SlurmExecutor(DaskExecutor):
         grace_s: float = 30.0,
         scratch: Path | None = None,
         interface: str | None = None,
+        dashboard: bool = False,
     ) -> None:
         super().__init__(retries=retries, grace_s=grace_s, revive_s=settings.queue_s)
         if shutil.which("sbatch") is None:
             raise ExecutorError("there is no sbatch here: run this where Slurm's commands are, or use executor local")
-        self._n_jobs = -(-workers // settings.workers_per_job)
-        self._per_job = settings.workers_per_job
-        self._folder = settings.folder.absolute()
         claim_dask()
+        self._count = JobCount.asked(workers, settings)
+        self._pages = scheduler_options(dashboard)
         options = job_options(settings, memory_per_worker_mb, grace_s, scratch, interface)
+        self._folder = Path(options["log_directory"])
         self._security_folder = self._folder / f"scheduler-{time.time_ns():x}"
-        self._arrivals = _Arrivals()
-        self._fruitless = 0
-        self._keeper: ThreadFuture[None] | None = None
+        self._arrivals = Arrivals()
+        self._keeping: ThreadFuture[None] | None = None
         self._cluster: Any = None
         try:
             self._start(options)
@@ -99,8 +102,18 @@ class SlurmExecutor(DaskExecutor):
 
     @property
     def capacity(self) -> int:
-        """The number of worker processes, also while some of their jobs still wait in the queue."""
-        return self._n_jobs * self._per_job
+        """The number of worker processes, the most there may be, also while some of their jobs wait in the queue."""
+        return self._count.most * self._count.per_job
+
+    def why_lost(self, worker: Any) -> Loss:
+        """See ``DaskExecutor``; a worker whose job was ended by others, or by time, was lost without blame."""
+        loss, job = super().why_lost(worker), self.reports.place(str(worker.address), int(worker.pid))[0]
+        state = _settled_state(job) if job else None
+        if state is None:
+            return loss
+        if state.taken_away:
+            return Loss(f"was lost with its job {job} ({state})", blameless=True)
+        return Loss(f"{loss.reason} in job {job} ({state})", loss.blameless)
 
     def job_ids(self) -> list[str]:
         """Ids of the jobs that the workers are in."""
@@ -113,8 +126,8 @@ class SlurmExecutor(DaskExecutor):
             return
         self._closed = True
         self._abandon_maps()
-        if self._keeper:
-            self._keeper.cancel()
+        if self._keeping:
+            self._keeping.cancel()
         job_ids = self.job_ids()
         with contextlib.suppress(AttributeError, OSError, RuntimeError, TimeoutError, asyncio.CancelledError):
             self.client.close(timeout=CLOSE_S)
@@ -140,34 +153,28 @@ class SlurmExecutor(DaskExecutor):
             self._cluster = load_jobqueue().SLURMCluster(
                 security=security,
                 protocol="tls://",
-                # The one address, any free port, and no pages behind it.
-                scheduler_options={"host": host, "dashboard": False, "dashboard_address": "127.0.0.1:0"},
+                # The one address, and any free port.
+                scheduler_options={"host": host, **self._pages},
                 silence_logs=logging.CRITICAL,
                 **options,
             )
-            self.client = Client(self._cluster, set_as_default=False, timeout=60, security=security)
-            self.client.register_plugin(WorkerSetup())
+            client = Client(self._cluster, set_as_default=False, timeout=60, security=security)
             self._cluster.scheduler.add_plugin(self._arrivals)
-            self.client.register_plugin(Unpin())
+            self._prepare(client, platform.node() if self._pages["dashboard"] else "")
         except (OSError, RuntimeError, TimeoutError, ValueError) as error:
             raise ExecutorError(f"cannot start a scheduler for Slurm jobs: {error}") from error
+        keeper = JobKeeper(self._cluster, self._count, self._arrivals, self.demand, self.reports.take_refused)
         try:
-            self._cluster.sync(self._submit)
+            self._cluster.sync(keeper.submit)
         except (OSError, RuntimeError, ValueError) as error:
             raise ExecutorError(f"sbatch refused: {refusal(error, self._cluster.job_script())}") from error
-        self._keeper = asyncio.run_coroutine_threadsafe(self._keep(), self._cluster.loop.asyncio_loop)
-
-    async def _submit(self) -> None:
-        """Submit one job to learn whether it is accepted, then the others."""
-        for wanted in sorted({1, self._n_jobs}):
-            while len(self._cluster.worker_spec) < wanted:
-                self._cluster.worker_spec.update(self._cluster.new_worker_spec())
-            await self._cluster._correct_state()
+        self._keeping = asyncio.run_coroutine_threadsafe(keeper.keep(), self._cluster.loop.asyncio_loop)
+        self._keeping.add_done_callback(self._no_more_jobs)
 
     def _wait_for_first_worker(self) -> None:
         deadline, look = time.monotonic() + self.revive_s, time.monotonic()
         with draining() as drain:
-            while not self.workers():
+            while not self._welcome():
                 drain.check("no worker had started yet")
                 now = time.monotonic()
                 if now > deadline:
@@ -200,41 +207,30 @@ class SlurmExecutor(DaskExecutor):
             + (last_lines(self._folder, ids) or f"Logs are expected in {self._folder}, which nodes must share")
         )
 
-    async def _keep(self) -> None:
-        """Replace jobs that have ended, for as long as replacements bring workers."""
-        loop = asyncio.get_running_loop()
-        while self._fruitless < FRUITLESS_ROUNDS * self._n_jobs:
-            await asyncio.sleep(KEEP_S)
-            jobs = dict(self._cluster.workers)
-            queued = await loop.run_in_executor(None, queued_jobs)
-            if queued is None:
-                continue
-            for name in [name for name, job in jobs.items() if job.job_id not in queued]:
-                self._fruitless = 0 if self._arrivals.take(name) else self._fruitless + 1
-                job = self._cluster.workers.pop(name)
-                job.status = Status.closed
-            with contextlib.suppress(OSError, RuntimeError, ValueError):
-                # A refusal may be passing, and is counted as a job without a worker.
-                await self._cluster._correct_state()
-        # Lets maps give up as soon as the last worker is gone.
-        self.revive_s = 0.0
+    def _welcome(self) -> bool:
+        """Whether a worker is there that is not refused.
+
+        Raises
+        ------
+        ExecutorError
+            If one was refused.
+        """
+        if self.workers():
+            # The answers come after what workers said on their arrival.
+            self.client.run(os.getpid, on_error="ignore")
+        if self.reports.refused:
+            raise ExecutorError(self.why_deserted())
+        return bool(self.workers())
+
+    def _no_more_jobs(self, kept: "ThreadFuture[None]") -> None:
+        """Let maps give up as soon as the last worker is gone."""
+        if not kept.cancelled():
+            self.revive_s = 0.0
 
 
-class _Arrivals(SchedulerPlugin):
-    """Notes which jobs have brought a worker."""
-
-    name = "hpc-mlsm-arrivals"
-
-    def __init__(self) -> None:
-        self.names: set[str] = set()
-
-    def add_worker(self, scheduler: Any, worker: str, **_: Any) -> None:
-        """Called by Dask for every worker that comes."""
-        self.names.add(str(scheduler.workers[worker].name))
-
-    def take(self, job: str) -> bool:
-        """Whether a job has brought a worker, and forget it: its successor has the same name."""
-        # Workers that share a job have its name with a number.
-        found = {name for name in self.names if name == job or name.rpartition("-")[0] == job}
-        self.names -= found
-        return bool(found)
+def _settled_state(job_id: str) -> JobState | None:
+    """State of a job, where possible after its end."""
+    deadline = time.monotonic() + ENDING_S
+    while (state := job_state(job_id)) and state.state == "COMPLETING" and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return state

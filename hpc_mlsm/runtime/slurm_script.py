@@ -65,6 +65,8 @@ def job_options(
     ExecutorError
         If memory or walltime are missing or too small, or the folder's name cannot stand in a job script.
     """
+    if settings.folder is None:
+        raise ExecutorError("say which folder all nodes share, for logs of jobs: executor.slurm.folder")
     folder = settings.folder.absolute()
     if any(character.isspace() or character == "%" for character in str(folder)):
         raise ExecutorError(f"job scripts cannot name {folder}: choose an executor.slurm.folder without blanks and %")
@@ -81,10 +83,17 @@ def job_options(
         "interface": interface or _configured("interface"),
         "job_name": JOB_NAME,
         "log_directory": str(folder),
+        # One log for each job instead of two.
+        "job_directives_skip": [*_listed("job-directives-skip"), f"#SBATCH -e {folder}/", f"#SBATCH -o {folder}/"],
         "local_directory": str(scratch) if scratch else None,
         "death_timeout": DEATH_TIMEOUT_S,
         # The executor replaces lost jobs at once; Slurm would after minutes, and after the executor is gone.
-        "job_extra_directives": ["--no-requeue", *_listed("job-extra-directives"), *settings.sbatch],
+        "job_extra_directives": [
+            "--no-requeue",
+            f"--output={folder}/{JOB_NAME}-%j.log",
+            *_listed("job-extra-directives"),
+            *settings.sbatch,
+        ],
         "job_script_prologue": [*_listed("job-script-prologue"), *settings.prologue, *_environment()],
         "worker_extra_args": [*_listed("worker-extra-args"), *_worker_arguments(walltime, grace_s)],
         **_memory(memory_per_worker_mb, per_job),

@@ -18,6 +18,8 @@ ENDED = "ENDED"
 UNKNOWN = "UNKNOWN"
 """State of a job where the queue does not answer."""
 
+_STATES = ("squeue", "--me", "--states=all", "--noheader", "--format=%i|%T|%R|%o")
+
 LIVE_STATES = frozenset(
     {
         "PENDING",
@@ -72,20 +74,20 @@ def submit_chain(jobs: Sequence[JobScript]) -> list[SubmittedJob]:
     """
     run = jobs[0].run
     for job in jobs:
-        _write(job.path, render_script(job))
+        write_whole(job.path, render_script(job))
         job.logs.mkdir(exist_ok=True)
     submitted: list[SubmittedJob] = []
     try:
         for job in jobs:
             after = submitted[-1].job_id if submitted else None
-            number = _sbatch(job, after)
+            number = sbatch(job, after)
             submitted.append(SubmittedJob(job.stage, number, str(job.path), str(job.log(number))))
-            _write(run / JOBS_FILE, json.dumps([asdict(one) for one in submitted], indent=1))
+            write_whole(run / JOBS_FILE, json.dumps([asdict(one) for one in submitted], indent=1))
     except (ExecutorError, RunError) as error:
         if not submitted:
             raise
         numbers = [one.job_id for one in submitted]
-        _command(["scancel", *numbers])
+        slurm_command(["scancel", *numbers])
         raise ExecutorError(f"{error}. The jobs submitted before it ({', '.join(numbers)}) were cancelled") from error
     return submitted
 
@@ -104,7 +106,7 @@ def job_states(jobs: Sequence[SubmittedJob]) -> list[JobState]:
     """What the queue says of each job; unknown where there is no queue, or it does not answer."""
     # Asking for numbers that the queue has forgotten is an error to squeue, so it is asked for all of the user's.
     try:
-        answer = _command(["squeue", "--me", "--states=all", "--noheader", "--format=%i|%T|%R|%o"]) if jobs else None
+        answer = slurm_command(list(_STATES)) if jobs else None
     except ExecutorError as error:
         return [JobState(job, UNKNOWN, str(error)) for job in jobs]
     if answer is None or answer.returncode:
@@ -128,7 +130,14 @@ def refuse_live_jobs(run: Path) -> None:
         )
 
 
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that appears at once and complete; its folder is made where missing.
+
+    Raises
+    ------
+    RunError
+        If it cannot be written.
+    """
     part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,22 +149,55 @@ def _write(path: Path, text: str) -> None:
         ) from error
 
 
-def _sbatch(job: JobScript, after: str | None) -> str:
-    command = ["sbatch", "--parsable"]
+def sbatch(job: JobScript, after: str | None = None) -> str:
+    """Submit a script that is in its place already, to run after another job has succeeded; returns its number.
+
+    Raises
+    ------
+    ExecutorError
+        If sbatch is missing or refuses; with its message and the line that caused it.
+    """
+    words = ["--parsable"]
     if after is not None:
-        command += [f"--dependency=afterok:{after}", "--kill-on-invalid-dep=yes"]
-    answer = _command([*command, str(job.path)])
+        words += [f"--dependency=afterok:{after}", "--kill-on-invalid-dep=yes"]
+    answer = slurm_command(["sbatch", *words, str(job.path)])
     number = answer.stdout.strip().partition(";")[0]
     if answer.returncode or not number.isdigit():
-        said = answer.stderr.strip() or answer.stdout.strip() or f"exit status {answer.returncode}"
-        words = refusal(ExecutorError(said), job.path.read_text())
-        raise ExecutorError(f"sbatch refused {job.path}: {words}")
+        raise ExecutorError(f"sbatch refused {job.path}: {_why(answer, job.path.read_text())}")
     return number
 
 
-def _command(words: list[str]) -> "subprocess.CompletedProcess[str]":
+def would_start(job: JobScript) -> str:
+    """What ``sbatch --test-only`` says of a script, which it does not submit: when and where it would start.
+
+    Raises
+    ------
+    ExecutorError
+        If sbatch is missing or would refuse; with its message and the line that caused it.
+    """
+    script = render_script(job)
+    answer = slurm_command(["sbatch", "--test-only"], script)
+    if answer.returncode:
+        raise ExecutorError(_why(answer, script))
+    lines = [line.removeprefix("sbatch: ").strip() for line in answer.stderr.splitlines()]
+    return next((line for line in lines if "to start at" in line), "taken")
+
+
+def _why(answer: "subprocess.CompletedProcess[str]", script: str) -> str:
+    said = answer.stderr.strip() or answer.stdout.strip() or f"exit status {answer.returncode}"
+    return refusal(ExecutorError(said), script)
+
+
+def slurm_command(words: list[str], told: str | None = None) -> "subprocess.CompletedProcess[str]":
+    """One of Slurm's commands, in bounded time; ``told`` is its standard input.
+
+    Raises
+    ------
+    ExecutorError
+        If it is not there, or does not answer.
+    """
     try:
-        return subprocess.run(words, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False)
+        return subprocess.run(words, input=told, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False)
     except FileNotFoundError as error:
         raise ExecutorError(
             f"{words[0]} is not on this machine; submit from a login node of the cluster, or see the scripts with "

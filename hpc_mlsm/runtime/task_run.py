@@ -1,5 +1,6 @@
 """One task's way to a worker and back, the same for every executor: packed, run, answered, unpacked."""
 
+import math
 import os
 import pickle
 import platform
@@ -11,7 +12,7 @@ from typing import Any
 
 from hpc_mlsm.errors import ExecutorError, HpcMlsmError
 from hpc_mlsm.runtime.events import Event, TaskFailed, TaskFinished
-from hpc_mlsm.runtime.executor import Outcome, R, T
+from hpc_mlsm.runtime.executor import Outcome, T
 
 MAX_TASK_BYTES = 4 * 2**20
 """Largest pickled task; all of them pass through the scheduler, so tasks carry paths, not arrays."""
@@ -57,7 +58,7 @@ class Answer:
     skipped: bool = False
 
 
-def pack(fn: Callable[[T], R], task: T) -> bytes:
+def pack(fn: Callable[..., Any], task: T) -> bytes:
     """The function and the task as bytes to send to a worker.
 
     Raises
@@ -80,21 +81,54 @@ def pack(fn: Callable[[T], R], task: T) -> bytes:
     return payload
 
 
-def run_packed(payload: bytes, mapping: str = "") -> bytes:
-    """Run a packed task and give the packed answer; never raises. ``mapping`` names the map it belongs to."""
+def run_packed(payload: bytes, mapping: str = "", *more: Any, needed_s: float = 0.0) -> bytes:
+    """Run a packed task and give the packed answer; never raises.
+
+    ``mapping`` names the map it belongs to; ``more`` is given to the function after the task; ``needed_s`` is how long
+    it is expected to take, 0 where that is not known.
+    """
     worker = f"{platform.node()}:{os.getpid()}"
-    if mapping in _halted:
+    if mapping in _halted or _life.refuses(needed_s):
         return pickle.dumps(Answer(skipped=True, worker=worker))
     start = time.perf_counter()
     try:
         fn, task = pickle.loads(payload)
-        value = fn(task)
+        value = fn(task, *more)
         answer = _packed_value(value, time.perf_counter() - start, worker)
     except HpcMlsmError as error:
         answer = pickle.dumps(Answer(error=_portable(error), seconds=time.perf_counter() - start, worker=worker))
     except (Exception, SystemExit) as error:  # noqa: BLE001  (the one place that quarantines a task)
         answer = pickle.dumps(Answer(error=_task_error(error), seconds=time.perf_counter() - start, worker=worker))
     return answer
+
+
+class _Life:
+    """How long this process will be there for tasks; without an end unless it is told of one."""
+
+    def __init__(self) -> None:
+        self.whole_s = self.end = math.inf
+        self.leave: Callable[[], None] = lambda: None
+
+    def refuses(self, needed_s: float) -> bool:
+        """Whether a task of this duration is not to be started; if so, this process leaves, for others to come."""
+        # What takes longer than a whole life is to be tried by a worker whose life has just begun.
+        short = min(needed_s, 0.9 * self.whole_s) > self.end - time.monotonic()
+        if short:
+            self.leave()
+        return short
+
+
+_life = _Life()
+
+
+def set_life(left_s: float, leave: Callable[[], None]) -> None:
+    """Say how long this worker lives from now on, and how it ends itself sooner, when too little is left for a task."""
+    _life.whole_s, _life.end, _life.leave = left_s, time.monotonic() + left_s, leave
+
+
+def refuse_tasks() -> None:
+    """Have this worker start no task at all: it gives all of them back."""
+    _life.end = -math.inf
 
 
 def halt(mapping: str) -> None:

@@ -30,7 +30,7 @@ class RunContext:
     @cached_property
     def executor(self) -> Executor:
         """The workers."""
-        executor = make_executor(self.config.executor)
+        executor = make_executor(self.config.executor, self.run.path / "logs" / "workers")
         self._started.append(executor)
         return executor
 

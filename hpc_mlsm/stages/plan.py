@@ -1,21 +1,25 @@
 """Plan: what a run will need in time, memory and disk, before anything large is started."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hpc_mlsm.catalog.database import Catalogue
+from hpc_mlsm.config.run_config import RunConfig
 from hpc_mlsm.errors import PlanError, RunError, StoreError
 from hpc_mlsm.plan.cost import StructureCost
 from hpc_mlsm.plan.projection import Projection, project, refuse_what_cannot_fit
+from hpc_mlsm.plan.shape import LAUNCHED, OTHER_RANKS, StageShape
+from hpc_mlsm.plan.stages import Inventory
 from hpc_mlsm.plan.tasks import plan_simulation
-from hpc_mlsm.runtime.resources import usable_cores
+from hpc_mlsm.runtime.capacity import planned_workers, sharing
 from hpc_mlsm.scattering.engines import simulate_structure
 from hpc_mlsm.stages import ingest
 from hpc_mlsm.stages.context import RunContext, available_memory
 from hpc_mlsm.stages.group import current_groups
 from hpc_mlsm.stages.simulate import config_hash, project_costs, selected_keys
+from hpc_mlsm.stages.train_together import MIN_ROWS
 from hpc_mlsm.store.patterns import PatternStore
 
 TIMED_STRUCTURES = 3
@@ -37,32 +41,60 @@ def run(context: RunContext, *, timed: int = TIMED_STRUCTURES) -> PlanSummary:
 
     A few structures are simulated and timed, so that the projected times are those of this machine.
     """
-    ingest.run(context)
+    what, speed = inventory(context, timed)
     config, run = context.config, context.run
-    wanted = selected_keys(run, config.select)
-    missing = _missing(context, wanted)
-    costs = project_costs(run, missing, config.simulate)
-    speed = _speed(context, costs, timed)
-    costs = [StructureCost(cost.structure_id, cost.seconds / speed, cost.patterns, cost.bytes) for cost in costs]
-    workers = config.executor.workers or usable_cores()
-    tasks = plan_simulation(costs, config.simulate, "", catalogue=run.catalogue, store=run.patterns, workers=workers)
+    workers = planned_workers(config.executor)
+    tasks = plan_simulation(
+        what.costs, config.simulate, "", catalogue=run.catalogue, store=run.patterns, workers=workers
+    )
     projection = project(
-        costs,
+        list(what.costs),
         len(tasks),
         config.simulate,
         config.train.boosted,
-        (config.split.validation, config.split.test),
+        what.shares,
         workers=workers,
-        n_structures=len(wanted),
-        n_classes=_known_classes(context),
+        n_structures=what.structures,
+        n_classes=what.classes if what.classes_known else None,
+        training_workers=_training_workers(what, config, workers),
     )
     memory = available_memory()
     try:
-        refuse_what_cannot_fit(projection, run.path, memory)
+        refuse_what_cannot_fit(projection, run.path, memory, sharing=sharing(config.executor))
         refusal = ""
     except PlanError as error:
         refusal = str(error)
-    return PlanSummary(projection, memory, speed, min(timed, len(costs)), refusal)
+    return PlanSummary(projection, memory, speed, min(timed, len(what.costs)), refusal)
+
+
+def inventory(context: RunContext, timed: int = TIMED_STRUCTURES) -> tuple[Inventory, float]:
+    """What there is to do, with costs as of this machine, and how much faster it is than the cost model assumes."""
+    ingest.run(context)
+    config, run = context.config, context.run
+    wanted = selected_keys(run, config.select)
+    costs = project_costs(run, _missing(context, wanted), config.simulate)
+    speed = _speed(context, costs, timed)
+    known = _known_classes(context)
+    what = Inventory(
+        costs=[StructureCost(cost.structure_id, cost.seconds / speed, cost.patterns, cost.bytes) for cost in costs],
+        structures=len(wanted),
+        classes=len(wanted) if known is None else known,
+        classes_known=known is not None,
+        settings=config.simulate,
+        boosted=config.train.boosted,
+        shares=(config.split.validation, config.split.test),
+        train_workers=None if config.train.workers == "auto" else config.train.workers,
+        least_rows=MIN_ROWS,
+    )
+    return what, speed
+
+
+def _training_workers(what: Inventory, config: RunConfig, workers: int) -> int:
+    """Among how many of the workers that there are here training is divided."""
+    settings = config.executor
+    shape = StageShape("train", settings.kind, 1, 1, 1, None, 0, 0, 0, workers=workers)
+    ranks = replace(shape, tasks_per_node=workers + OTHER_RANKS) if settings.kind in LAUNCHED else shape
+    return what.training_workers(ranks)
 
 
 def _missing(context: RunContext, wanted: list[tuple[str, str]]) -> list[str]:
@@ -94,7 +126,7 @@ def _speed(context: RunContext, costs: list[StructureCost], timed: int) -> float
     with Catalogue(context.run.catalogue, read_only=True) as catalogue:
         structures = list(catalogue.structures([cost.structure_id for cost in picked]))
     simulate_structure(structures[0], settings)  # compiles the kernels
-    start = time.perf_counter()
+    start = time.process_time()  # what else the machine does is not counted
     for structure in structures:
         simulate_structure(structure, settings)
-    return sum(cost.seconds for cost in picked) / max(time.perf_counter() - start, 1e-9)
+    return sum(cost.seconds for cost in picked) / max(time.process_time() - start, 1e-9)

@@ -16,6 +16,8 @@ from hpc_mlsm.errors import ExecutorError, HpcMlsmError, RunError, StoreError, S
 from hpc_mlsm.plan.cost import StructureCost, structure_cost
 from hpc_mlsm.plan.tasks import SimulateTask, plan_simulation
 from hpc_mlsm.runtime.events import stage_events
+from hpc_mlsm.runtime.once_a_node import once_a_node
+from hpc_mlsm.scattering.compiled import compile_kernels, kernels_stamp
 from hpc_mlsm.scattering.engines import ENGINE_VERSION, SimulatedStructure, get_engine, simulate_structure
 from hpc_mlsm.scattering.settings import PdfSettings
 from hpc_mlsm.stages.context import RunContext
@@ -158,6 +160,8 @@ def _simulate(
 
 def simulate_task(task: SimulateTask) -> TaskResult:
     """Simulate the structures of one task and write their shard; runs on a worker."""
+    if task.settings.engine == "native":
+        once_a_node(f"pdf-{kernels_stamp()}", compile_kernels)
     simulated: list[SimulatedStructure] = []
     rejects: list[Reject] = []
     with Catalogue(task.catalogue, read_only=True) as catalogue:

@@ -9,7 +9,8 @@ from hpc_mlsm.catalog.database import Catalogue
 from hpc_mlsm.config.run_config import RunConfig
 from hpc_mlsm.errors import BundleError, HpcMlsmError, RunError
 from hpc_mlsm.models.bundle import bundle_info, read_manifest
-from hpc_mlsm.runtime.lock import LOCK_NAME, process_start, read_holder
+from hpc_mlsm.runtime.lock import LOCK_NAME
+from hpc_mlsm.runtime.lock_holder import process_start, read_holder
 from hpc_mlsm.stages.evaluate import MODEL, load_evaluation
 from hpc_mlsm.stages.group import current_groups
 from hpc_mlsm.stages.run_directory import RunDirectory

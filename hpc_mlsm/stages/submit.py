@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from hpc_mlsm.config.run_config import RunConfig
-from hpc_mlsm.config.site import SiteProfile, StageResources
+from hpc_mlsm.config.site import SiteProfile, StageResources, memory_bytes, seconds
 from hpc_mlsm.runtime.lock import RunLock
-from hpc_mlsm.runtime.sbatch import JobScript
+from hpc_mlsm.runtime.sbatch import JobScript, expandable
+from hpc_mlsm.runtime.slurm_script import NANNY_MB
 from hpc_mlsm.runtime.submit import SubmittedJob, refuse_live_jobs, submit_chain
 from hpc_mlsm.stages.run_directory import RunDirectory
 
 ONE_THREAD = frozenset({"ingest", "simulate"})
 """Stages that spread over processes, each of which keeps to one core."""
+
+QUEUE_S = 86_400
+"""Workers may wait in the queue at least this long."""
 
 DRAIN_MARGIN = 0.8
 """Part of the notice before the walltime that running tasks get to finish; the rest is for ending the workers."""
@@ -52,8 +56,8 @@ def submit(run: RunDirectory, config: RunConfig, jobs: Sequence[JobScript]) -> l
 def _job(stage: str, run: RunDirectory, config: RunConfig, site: SiteProfile) -> JobScript:
     resources: StageResources = getattr(site.stages, stage)
     path = run.path.resolve()
-    words = [*_launcher(resources, site), *_program(site), stage, str(path)]
-    for override in _overrides(resources, site):
+    words = [*_launcher(resources, site), *program_of(site), stage, str(path)]
+    for override in _overrides(path, resources, site):
         words += ["--set", override]
     return JobScript(
         stage=stage,
@@ -82,7 +86,7 @@ def _job(stage: str, run: RunDirectory, config: RunConfig, site: SiteProfile) ->
     )
 
 
-def _program(site: SiteProfile) -> list[str]:
+def program_of(site: SiteProfile) -> list[str]:
     """The program in a job: what the site's lines activate, or else the Python that submits."""
     return ["hpc-mlsm"] if site.activate else [sys.executable, "-m", "hpc_mlsm.cli.main"]
 
@@ -97,30 +101,41 @@ def _launcher(resources: StageResources, site: SiteProfile) -> list[str]:
     return ["mpirun", "-n", str(resources.nodes * resources.tasks_per_node), *site.launcher_options]
 
 
-def _overrides(resources: StageResources, site: SiteProfile) -> list[str]:
+def _overrides(run: Path, resources: StageResources, site: SiteProfile) -> list[str]:
     """The executor of a stage, as options of the program; JSON is YAML, too."""
     executor: dict[str, Any] = {
         "kind": resources.executor,
         "workers": resources.workers,
         "grace_s": DRAIN_MARGIN * site.signal_before_s,
     }
-    if resources.executor in ("runner", "mpi"):
+    if resources.executor in ("runner", "mpi", "slurm"):
         executor["interface"] = site.interface
     if resources.executor == "slurm":
-        executor["slurm"] = _worker_jobs(resources, site)
+        executor["slurm"] = _worker_jobs(run, resources, site)
+        if memory := resources.worker_memory or resources.memory:
+            executor["memory_per_worker_mb"] = _worker_memory_mb(memory)
     return [f"executor.{key}={json.dumps(value)}" for key, value in executor.items()]
 
 
-def _worker_jobs(resources: StageResources, site: SiteProfile) -> dict[str, Any]:
+def _worker_memory_mb(memory: str) -> int:
+    """What a worker may use (MB, 10⁶ bytes) so that its job asks for that memory for it."""
+    return memory_bytes(memory) // 10**6 - NANNY_MB
+
+
+def _worker_jobs(run: Path, resources: StageResources, site: SiteProfile) -> dict[str, Any]:
     """What the jobs of the workers ask for, which the stage's own job submits."""
     named = {"qos": resources.qos or site.qos, "constraint": resources.constraint or site.constraint}
     options = [f"--{option}={value}" for option, value in named.items() if value is not None]
     modules = [f"module load {shlex.join(site.modules)}"] if site.modules else []
+    scratch = [f'export TMPDIR={expandable(site.scratch)} && mkdir -p "$TMPDIR"'] if site.scratch else []
     return {
         "partition": resources.partition or site.partition,
         "account": resources.account or site.account,
-        "walltime": resources.walltime,
-        "interface": site.interface,
+        "walltime": resources.worker_walltime or resources.walltime,
+        "workers_per_job": resources.workers_per_job,
+        # A job that waits for workers until its walltime comes back and waits on; one that gives up before does not.
+        "queue_s": max(QUEUE_S, seconds(resources.walltime)),
+        "folder": str(run / "logs" / "workers"),
         "sbatch": [*options, *site.options, *resources.options],
-        "prologue": [*modules, *site.activate],
+        "prologue": [*modules, *site.activate, *scratch],
     }

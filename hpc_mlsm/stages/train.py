@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,12 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpc_mlsm.catalog.database import Catalogue
-from hpc_mlsm.config.fingerprint import fingerprint
 from hpc_mlsm.config.load import plain
-from hpc_mlsm.config.run_config import RunConfig
 from hpc_mlsm.errors import BundleError, RunError
 from hpc_mlsm.grouping.groups import Group, SavedGroups
-from hpc_mlsm.models.boosted import BoostedModel, Round, predict_margins, settings_fingerprint, train_boosted
+from hpc_mlsm.models.boosted import BoostedModel, Round, predict_margins, train_boosted
 from hpc_mlsm.models.bundle import Bundle, BundleInfo, bundle_info, read_manifest, save_bundle
 from hpc_mlsm.models.calibration import fit_temperature
 from hpc_mlsm.models.classes import ClassEntry, MemberEntry
@@ -27,6 +26,7 @@ from hpc_mlsm.stages.context import RunContext, available_memory, finished
 from hpc_mlsm.stages.group import current_groups
 from hpc_mlsm.stages.rows import LabelledRows
 from hpc_mlsm.stages.run_directory import RunDirectory
+from hpc_mlsm.stages.train_together import expected_fingerprint, fitting_workers, train_together, workers_asked
 from hpc_mlsm.store.patterns import PatternStore
 from hpc_mlsm.structures.structure import Structure
 
@@ -47,12 +47,6 @@ class TrainSummary:
     reused: bool
 
 
-def expected_fingerprint(groups: SavedGroups, config: RunConfig) -> str:
-    """Names the data and the settings that a model is made from."""
-    boosted = settings_fingerprint(config.train.boosted)
-    return fingerprint(groups.fingerprint, config.split, boosted, config.train.retrieval)
-
-
 def run(context: RunContext) -> TrainSummary:
     """Train until the validation loss stops falling, unless the bundle on disk is already the one asked for."""
     config, run = context.config, context.run
@@ -63,7 +57,11 @@ def run(context: RunContext) -> TrainSummary:
         if existing is not None and existing.fingerprint == expected:
             return _summary(existing, reused=True)
         rows = LabelledRows.of(store, groups.groups, config.split, config.simulate.variants)
-        _refuse_what_cannot_fit(rows, len(groups.groups), len(config.simulate.grid), config)
+        if len(groups.groups) < 2:
+            raise RunError(
+                f"there is {len(groups.groups)} class only; raise group.threshold, or ingest structures that differ, "
+                "then train"
+            )
         start = time.monotonic()
         model = _train(context, rows, len(groups.groups), expected)
         bundle = _bundle(context, store, groups, rows, model, expected, time.monotonic() - start)
@@ -79,18 +77,9 @@ def _existing(run: RunDirectory) -> BundleInfo | None:
         return None
 
 
-def _refuse_what_cannot_fit(rows: LabelledRows, n_classes: int, n_points: int, config: RunConfig) -> None:
-    if n_classes < 2:
-        raise RunError(
-            f"there is {n_classes} class only; raise group.threshold, or ingest structures that differ, then train"
-        )
-    needed = boosted_memory(rows.count("train"), rows.count("validation"), n_points, n_classes, config.train.boosted)
-    refuse_training_that_cannot_fit(needed, available_memory())
-
-
 def _train(context: RunContext, rows: LabelledRows, n_classes: int, expected: str) -> BoostedModel:
-    settings = context.config.train.boosted
-    units = settings.rounds
+    units = context.config.train.boosted.rounds
+    workers = _workers(context, rows)
     with stage_events(context.on_event, STAGE, n_tasks=units, units="rounds", n_units=units) as listener:
         last = time.monotonic()
 
@@ -101,19 +90,50 @@ def _train(context: RunContext, rows: LabelledRows, n_classes: int, expected: st
             listener(finished(STAGE, task_id, 1, now - last))
             last = now
 
-        model = train_boosted(
-            partial(rows.batches, "train"),
-            partial(rows.batches, "validation"),
-            n_classes,
-            settings,
-            context.run.checkpoints,
-            expected,
-            threads=context.config.executor.workers or usable_cores(),
-            on_round=on_round,
-        )
+        if workers is None:
+            model = _train_here(context, rows, n_classes, expected, on_round)
+        else:
+            model = train_together(context, workers, expected, stage=STAGE, on_event=listener, on_round=on_round)
     if model.resumed_from:
         context.note(STAGE, f"training went on from the checkpoint after round {model.resumed_from}")
     return model
+
+
+def _workers(context: RunContext, rows: LabelledRows) -> int | None:
+    """Over how many workers to train; None for this process."""
+    asked = workers_asked(context)
+    if asked is None:
+        return None
+    fitting = fitting_workers(asked, rows)
+    if fitting < asked:
+        counts = f"{rows.count('train')} training and {rows.count('validation')} validation rows"
+        context.note(STAGE, f"training uses {fitting} of {asked} workers: there are only {counts}")
+    return fitting
+
+
+def _train_here(
+    context: RunContext, rows: LabelledRows, n_classes: int, expected: str, on_round: Callable[[Round], None]
+) -> BoostedModel:
+    config = context.config
+    sizes = (rows.count("train"), rows.count("validation"), len(config.simulate.grid), n_classes)
+    refuse_training_that_cannot_fit(boosted_memory(*sizes, config.train.boosted), available_memory())
+    return train_boosted(
+        partial(rows.batches, "train"),
+        partial(rows.batches, "validation"),
+        n_classes,
+        config.train.boosted,
+        context.run.checkpoints,
+        expected,
+        threads=_threads(context),
+        on_round=on_round,
+    )
+
+
+def _threads(context: RunContext) -> int:
+    """Cores for training in this process; how many workers a cluster has says nothing about them."""
+    executor = context.config.executor
+    asked = executor.workers if executor.kind in ("inline", "local") else None
+    return asked or usable_cores()
 
 
 def _bundle(

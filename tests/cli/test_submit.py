@@ -115,6 +115,7 @@ def test_workers_in_jobs_of_their_own_are_asked_for_as_the_stage_is(folder: Path
     asked = json.loads(next(word for word in words if word.startswith("executor.slurm=")).partition("=")[2])
     assert (asked["partition"], asked["account"], asked["sbatch"]) == ("long", "them", ["--qos=high"])
     assert asked["prologue"] == ["module load gcc", "source x"]
+    assert (asked["walltime"], asked["queue_s"], asked["workers_per_job"]) == ("01:00:00", 86_400, 1)
     assert "executor.workers=8" in words
 
 
@@ -238,6 +239,13 @@ def wait_for(job: str, states: set[str], patience_s: float) -> str:
     return state
 
 
+def shorten(job: str, left_s: int = 30) -> None:
+    """Lower a running job's limit to the first whole minute that leaves it so much time."""
+    hours, minutes, seconds = map(int, field(job, "RunTime").split(":"))
+    limit = (3600 * hours + 60 * minutes + seconds + left_s) // 60 + 1
+    subprocess.run(["scontrol", "update", f"jobid={job}", f"timelimit={limit}"], check=True, capture_output=True)
+
+
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY"}
 
 
@@ -279,13 +287,17 @@ def test_a_job_told_to_stop_before_its_walltime_drains_is_requeued_and_goes_on(
     pytest.importorskip("diffpy.pdffit2")
     small: dict[str, dict[str, object]] = {stage: {"memory": "2G"} for stage in STAGES}
     small["simulate"] |= {"cpus_per_task": 2, "walltime": "00:02:00"}
-    (folder / "short.yaml").write_text(yaml.safe_dump({"signal_before_s": 30, "stages": small}))
-    # The slowest engine, so that simulating takes longer than the walltime.
-    slow = ("simulate.engine=pdffit2", "simulate.q_min=0", "train.boosted.rounds=2", "simulate.variants=1000")
+    (folder / "short.yaml").write_text(yaml.safe_dump({"signal_before_s": 20, "stages": small}))
+    # The slowest engine, so that simulating takes longer than Slurm needs to look at its jobs' limits.
+    slow = ("simulate.engine=pdffit2", "simulate.q_min=0", "train.boosted.rounds=2", "simulate.variants=500")
     jobs = submitted(folder, "short.yaml", slurm_lab, *slow)
     job = jobs["simulate"]
     shards = folder / "runs" / "metals" / "patterns" / "pdf"
     deadline = time.monotonic() + 500
+    while not list(shards.glob("shard-*.h5")):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    shorten(job)
     while field(job, "Restarts") in ("", "0"):
         assert time.monotonic() < deadline
         assert wait_for(job, {"PENDING", "RUNNING", "COMPLETING"}, 5)
@@ -296,6 +308,7 @@ def test_a_job_told_to_stop_before_its_walltime_drains_is_requeued_and_goes_on(
     assert "Run the same command again to resume" in log
     assert "is back in the queue" in log
     assert first
+    subprocess.run(["scontrol", "update", f"jobid={job}", "timelimit=20"], check=True, capture_output=True)
     while field(job, "JobState") not in ENDED:
         assert time.monotonic() < deadline
         time.sleep(5)  # a node refuses a job that it has requeued only just now

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hpc_mlsm.config.load import parse_settings
-from hpc_mlsm.config.site import SHIPPED, SiteProfile, load_site, seconds
+from hpc_mlsm.config.site import SHIPPED, SiteProfile, load_site, memory_bytes, seconds
 from hpc_mlsm.errors import ConfigError
 
 EXAMPLES = ("cpu-cluster", "gpu-cluster", "isolated-nodes", "lab")
@@ -60,6 +60,18 @@ def test_an_empty_profile_is_one_node_and_the_clusters_defaults() -> None:
         ({"stages": {"train": {"nodes": 2}}}, "stages.train.executor: local is started once, but 2 tasks"),
         ({"stages": {"train": {"executor": "runner"}}}, "stages.train.executor: runner needs 3 tasks at least"),
         ({"stages": {"train": {"executor": "slurm"}}}, "stages.train.workers: executor slurm needs to know how many"),
+        (
+            {"stages": {"train": {"executor": "slurm", "workers": 4, "worker_memory": "4"}}},
+            "stages.train.worker_memory: found '4'; expected memory such as 4G",
+        ),
+        (
+            {"stages": {"train": {"executor": "slurm", "workers": 4, "worker_walltime": "2h"}}},
+            "stages.train.walltime: found '2h'; expected hours:minutes",
+        ),
+        (
+            {"stages": {"train": {"worker_memory": "4G"}}},
+            "stages.train.worker_memory: only executor slurm has workers in jobs of their own",
+        ),
         ({"stages": {"train": {"executor": "dask"}}}, "stages.train.executor: found 'dask'"),
         ({"stages": {"train": {"options": ["-N 3"]}}}, "stages.train.options: found '-N 3'; expected an option"),
         ({"partition": "a\n#SBATCH --nodes=9"}, "partition: found 'a\\n#SBATCH --nodes=9'; expected text on one line"),
@@ -95,6 +107,13 @@ def test_a_mistake_is_refused_with_its_place(raw: dict[str, object], words: str)
 )
 def test_a_walltime_is_a_number_of_seconds(walltime: str, expected: int) -> None:
     assert seconds(walltime) == expected
+
+
+@pytest.mark.parametrize(
+    ("memory", "expected"), [("900M", 900 * 2**20), ("16G", 16 * 2**30), ("2T", 2 * 2**40), ("1M", 2**20)]
+)
+def test_memory_is_a_number_of_bytes_in_powers_of_1024(memory: str, expected: int) -> None:
+    assert memory_bytes(memory) == expected
 
 
 @pytest.mark.parametrize("walltime", ["", "60", "01:00", "1:60:00", "01:00:61", "1 hour", "-1:00:00"])

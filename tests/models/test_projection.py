@@ -107,3 +107,16 @@ def test_training_takes_as_much_memory_as_projected(sizes: tuple[int, ...], sett
     print(f"measured {measured / 1e6:.0f} MB, projected {projected / 1e6:.0f} MB")
     # Allocators and buffers make a few dozen MB more or less of the 160 to 200 MB; at scale these do not count.
     assert 0.8 < measured / projected < 1.3
+
+
+def test_workers_share_the_rows_and_each_has_all_histograms_and_trees() -> None:
+    settings = BoostedSettings()
+    alone, one_of_four = (
+        boosted_memory(**PAPER, settings=settings),
+        boosted_memory(**PAPER, settings=settings, workers=4),
+    )
+    for shared in ("gradients", "margins", "binned"):
+        assert getattr(one_of_four, shared) == pytest.approx(getattr(alone, shared) / 4, rel=1e-5)
+    assert (one_of_four.histograms, one_of_four.trees) == (alone.histograms, alone.trees)
+    # Five rows on two workers: the larger share counts.
+    assert boosted_memory(5, 1, 50, 3, settings, workers=2).gradients == 8 * 3 * 3

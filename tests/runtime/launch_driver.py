@@ -6,11 +6,12 @@ import signal
 import sys
 import threading
 import time
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
 from hpc_mlsm.errors import HpcMlsmError
-from hpc_mlsm.runtime.events import Event, WorkerLost
+from hpc_mlsm.runtime.events import Event, Note, WorkerLost
 from hpc_mlsm.runtime.executor import Executor
 from hpc_mlsm.runtime.factory import make_executor, take_place
 from hpc_mlsm.runtime.settings import ExecutorSettings
@@ -82,7 +83,8 @@ def results(executor: Executor, folder: Path) -> None:
 def death(executor: Executor, folder: Path) -> None:
     events: list[Event] = []
     values = [o.value for o in executor.map_tasks(die_once, works(8, folder), stage="die", on_event=events.append)]
-    report(folder, values=sorted(values), lost=sum(isinstance(event, WorkerLost) for event in events))
+    lost = [event.reason for event in events if isinstance(event, WorkerLost)]
+    report(folder, values=sorted(values), lost=len(lost), reason=lost[0])
 
 
 def busy(executor: Executor, folder: Path) -> None:
@@ -93,6 +95,16 @@ def busy(executor: Executor, folder: Path) -> None:
         next(outcomes)
     except HpcMlsmError as error:
         report(folder, error=str(error))
+
+
+def shown(executor: Executor, folder: Path) -> None:
+    """Look at the dashboard, whose address is told."""
+    events: list[Event] = []
+    list(executor.map_tasks(square, works(2, folder), stage="squares", on_event=events.append))
+    told = [event.text for event in events if isinstance(event, Note)]
+    address = told[0].split()[7]
+    with urllib.request.urlopen(address, timeout=20) as page:
+        report(folder, told=told, page=page.read().decode()[:1000])
 
 
 def failing(executor: Executor, folder: Path) -> None:
@@ -120,7 +132,7 @@ def twice(executor: Executor, folder: Path) -> None:
         report(folder, error=str(error))
 
 
-CASES = {case.__name__: case for case in (results, death, busy, failing, killed, stopped, twice)}
+CASES = {case.__name__: case for case in (results, death, shown, busy, failing, killed, stopped, twice)}
 
 
 def main() -> None:
@@ -131,6 +143,7 @@ def main() -> None:
         memory_per_worker_mb=1000,
         grace_s=10,
         scratch=folder / "scratch",
+        dashboard=case == "shown",
     )
     (folder / "scratch").mkdir(exist_ok=True)
     try:

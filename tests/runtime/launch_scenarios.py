@@ -130,7 +130,18 @@ def test_a_worker_that_is_killed_comes_back_and_its_task_is_retried(launch: Laun
     assert ended.returncode == 0, ended.stderr
     assert launch.report["values"] == list(range(8))
     assert launch.report["lost"] == 1
+    assert re.match(r"was killed by signal 9 on \S+$", launch.report["reason"])
     assert "Traceback" not in ended.stderr
+    launch.assert_nothing_left()
+
+
+def test_the_way_to_the_dashboard_is_told(launch: Launch) -> None:
+    pytest.importorskip("bokeh")
+    ended = launch.run("shown")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    (told,) = launch.report["told"]
+    assert "ssh -N -L 8787:127.0.0.1:" in told
+    assert "Dask" in launch.report["page"]
     launch.assert_nothing_left()
 
 
@@ -150,6 +161,22 @@ def test_the_exit_status_is_that_of_a_failing_driver(launch: Launch) -> None:
     assert ended.returncode == 1
     assert ended.stderr.count("Traceback") == 1
     assert "RuntimeError: the driver has failed" in ended.stderr
+    launch.assert_nothing_left()
+
+
+def test_a_rank_of_another_environment_is_refused_with_the_difference(launch: Launch) -> None:
+    found = launch.folder / "elsewhere" / "h5py-0.0.1.dist-info"
+    found.mkdir(parents=True)
+    (found / "METADATA").write_text("Metadata-Version: 2.1\nName: h5py\nVersion: 0.0.1\n")
+    odd = launch.folder / "odd.sh"
+    last = " || ".join(f'[ "${name}" = 3 ]' for name in RANK_VARIABLES)
+    odd.write_text(f'if {last}; then export PYTHONPATH="{found.parent}:$PYTHONPATH"; fi\nexec "$@"\n')
+    command = launch.command
+    launch.command = lambda ranks: [*command(ranks), "bash", str(odd)]
+    ended = launch.run("results")
+    assert ended.returncode == 1
+    assert re.search(r"the worker rank-3 on \S+ \(.*\) was refused.* h5py 0\.0\.1 instead of", ended.stderr)
+    assert "Traceback" not in ended.stderr
     launch.assert_nothing_left()
 
 

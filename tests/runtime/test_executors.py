@@ -203,6 +203,13 @@ def test_an_error_in_the_supply_reaches_the_caller(executor: Executor) -> None:
     assert len(list(executor.map_tasks(square, numbers(2), stage="next"))) == 2
 
 
+def test_tasks_are_handed_out_in_their_order(executor: Executor) -> None:
+    events: list[Event] = []
+    list(executor.map_tasks(nap, numbers(30), stage="order", on_event=events.append))
+    handed_out = [event.task_id for event in events if isinstance(event, TaskSubmitted)]
+    assert handed_out == [task.id for task in numbers(30)]
+
+
 def test_two_maps_may_overlap(executor: Executor) -> None:
     first = executor.map_tasks(square, numbers(10), stage="first")
     second = executor.map_tasks(nap, numbers(10), stage="second")

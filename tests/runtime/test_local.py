@@ -1,135 +1,36 @@
-"""What only executors with worker processes can get wrong: dying workers, signals, and what is left behind."""
+"""What only executors with worker processes can get wrong: dying workers, their surroundings, shutdown."""
 
-import ctypes
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from batches import (
+    Batch,
+    batches,
+    blas_threads,
+    count_runs,
+    die_once,
+    eat_memory,
+    environment,
+    interrupt_own_process,
+    own_pid,
+    sleep_long,
+    stop_own_process,
+    total,
+)
 
 from hpc_mlsm.errors import ExecutorError
+from hpc_mlsm.runtime.dask_deaths import Loss
 from hpc_mlsm.runtime.dask_map import TaskMap
 from hpc_mlsm.runtime.dask_worker import ONE_THREAD, numba_cache
 from hpc_mlsm.runtime.events import Event, TaskFailed, TaskRetried, TaskSplit, WorkerLost, ignore
 from hpc_mlsm.runtime.local import LocalExecutor
 from hpc_mlsm.runtime.resources import usable_memory_mb
-from hpc_mlsm.runtime.signals import RESUME_STATUS, Drain
-
-REPOSITORY = Path(__file__).parents[2]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some numbers; ``poison`` are those that end the worker."""
-
-    id: str
-    numbers: tuple[int, ...]
-    poison: tuple[int, ...] = ()
-    how: str = "kill"
-    folder: str = ""
-    cost: float = 1.0
-
-    @property
-    def units(self) -> int:
-        return len(self.numbers)
-
-    def split(self) -> list["Batch"]:
-        half = len(self.numbers) // 2
-        halves = (self.numbers[:half], self.numbers[half:])
-        return [replace(self, id=f"{self.id}.{i}", numbers=numbers) for i, numbers in enumerate(halves) if numbers]
-
-
-def batches(n: int, poison: tuple[int, ...] = (), how: str = "kill", folder: str = "") -> list[Batch]:
-    return [Batch(f"batch-{i}", (i,), poison, how, folder) for i in range(n)]
-
-
-def total(task: Batch) -> int:
-    for number in task.numbers:
-        if number in task.poison:
-            DEATHS[task.how]()
-        time.sleep(0.01)
-    return sum(task.numbers)
-
-
-def die_once(task: Batch) -> int:
-    marker = Path(task.folder) / task.id
-    if set(task.numbers) & set(task.poison) and not marker.exists():
-        marker.touch()
-        DEATHS[task.how]()
-    return sum(task.numbers)
-
-
-def count_runs(task: Batch) -> int:
-    with (Path(task.folder) / f"runs-of-{task.id}").open("a") as file:
-        file.write("run\n")
-    return total(task)
-
-
-def environment(task: Batch) -> dict[str, str]:
-    return dict(os.environ)
-
-
-def blas_threads(task: Batch) -> int:
-    import numpy as np
-    from threadpoolctl import threadpool_info
-
-    np.ones((2, 2)) @ np.ones((2, 2))
-    return max(library["num_threads"] for library in threadpool_info())
-
-
-def interrupt_own_process(task: Batch) -> int:
-    os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(0.05)
-    return os.getpid()
-
-
-def eat_memory(task: Batch) -> int:
-    hoard = []
-    while True:
-        hoard.append(bytearray(20 * 10**6))
-        hoard[-1][::4096] = b"x" * len(hoard[-1][::4096])
-        time.sleep(0.02)
-
-
-def sleep_long(task: Batch) -> int:
-    if task.id != "batch-0":
-        time.sleep(1000)
-    return 0
-
-
-def stop_own_process(task: Batch) -> int:
-    if task.id != "batch-0":
-        os.kill(os.getpid(), signal.SIGSTOP)
-    return 0
-
-
-def own_pid(task: Batch) -> int:
-    return os.getpid()
-
-
-def say(*words: str) -> None:
-    """Write a line in one go: several processes write to the same pipe."""
-    os.write(1, f"{' '.join(words)}\n".encode())
-
-
-def nap(task: Batch) -> int:
-    say("running", task.id)
-    time.sleep(float(task.folder))
-    return 0
-
-
-DEATHS: dict[str, Callable[[], object]] = {
-    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "segfault": lambda: ctypes.string_at(0),
-    "exit": lambda: os._exit(0),
-}
+from hpc_mlsm.runtime.signals import Drain
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +141,10 @@ class Desert:
     def workers(self) -> list[str]:
         return self.there
 
-    def why_lost(self, pid: int) -> str:
+    def why_lost(self, worker: object) -> Loss:
+        return Loss()
+
+    def why_deserted(self) -> str:
         return ""
 
 
@@ -296,159 +200,6 @@ def test_workers_that_never_come_back_end_the_map(monkeypatch: pytest.MonkeyPatc
 
         with pytest.raises(ExecutorError, match=r"no worker has been there for 1 s .* 2 tasks wait"):
             next(executor.map_tasks(total, supply(), stage="gone"))
-
-
-PROGRAM = """
-import signal, sys
-from hpc_mlsm.runtime.events import TaskSubmitted
-from hpc_mlsm.runtime.executor import Outcome
-from hpc_mlsm.runtime.factory import make_executor
-from hpc_mlsm.runtime.settings import ExecutorSettings
-from hpc_mlsm.runtime.signals import RESUME_STATUS, Interrupted
-from test_local import batches, nap, say
-
-def main():
-    # A shell that runs the tests in the background would have it ignored.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    kind, scratch, grace, nap_s = sys.argv[1:]
-    settings = ExecutorSettings(kind=kind, workers=2, scratch=scratch, grace_s=float(grace))
-    try:
-        with make_executor(settings) as executor:
-            for outcome in executor.map_tasks(nap, batches(50, folder=nap_s), stage="naps", on_event=show):
-                say("finished", outcome.task.id)
-    except Interrupted as stop:
-        say("interrupted:", str(stop))
-        sys.exit(RESUME_STATUS)
-
-def show(event):
-    if isinstance(event, TaskSubmitted):
-        say("submitted", event.task_id)
-
-if __name__ == "__main__":
-    main()
-"""
-
-
-class Program:
-    """A run of the program above in a process group of its own, as a shell would start it."""
-
-    def __init__(self, folder: Path, kind: str, *, grace_s: float, nap_s: float) -> None:
-        self.scratch = folder / "scratch"
-        self.scratch.mkdir()
-        script = folder / "program.py"
-        script.write_text(PROGRAM)
-        path = os.pathsep.join([str(REPOSITORY), str(Path(__file__).parent)])
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", str(script), kind, str(self.scratch), str(grace_s), str(nap_s)],
-            env={**os.environ, "PYTHONPATH": path},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        self.lines: list[str] = []
-
-    def wait_for(self, word: str, count: int = 1) -> None:
-        assert self.process.stdout is not None
-        while sum(line.startswith(word) for line in self.lines) < count:
-            line = self.process.stdout.readline()
-            assert line, self.process.communicate()[1]
-            self.lines.append(line)
-
-    def survivors(self) -> list[psutil.Process]:
-        """What still runs of it; not what has ended and only waits for init to notice."""
-        session = [p for p in psutil.process_iter(["status"]) if _in_session(p.pid, self.process.pid)]
-        return [process for process in session if process.info["status"] != psutil.STATUS_ZOMBIE]
-
-    def finish(self) -> tuple[int, str, str]:
-        """Exit status, all output, and errors; nothing of the program may be left."""
-        out, errors = self.process.communicate(timeout=30)
-        time.sleep(0.1)
-        assert self.survivors() == []
-        assert list(self.scratch.iterdir()) == []
-        return self.process.returncode, "".join(self.lines) + out, errors
-
-
-def _in_session(pid: int, session: int) -> bool:
-    try:
-        return os.getsid(pid) == session
-    except ProcessLookupError:
-        return False
-
-
-@pytest.mark.parametrize(("kind", "number"), [("inline", signal.SIGUSR1), ("local", signal.SIGTERM)])
-def test_a_stop_signal_lets_running_tasks_finish_and_says_resume_me(
-    tmp_path: Path, kind: str, number: signal.Signals
-) -> None:
-    program = Program(tmp_path, kind, grace_s=20, nap_s=0.2)
-    program.wait_for("finished", 2)
-    program.process.send_signal(number)
-    status, out, errors = program.finish()
-    assert (status, errors) == (RESUME_STATUS, "")
-    assert f"interrupted: stopped by {number.name}" in out
-    finished, submitted = out.count("finished batch"), out.count("submitted")
-    assert 2 <= finished < 10
-    # All that was submitted is either done, or was still queued and not started.
-    assert submitted - finished <= (2 if kind == "local" else 0)
-    assert f"{finished} tasks of stage naps were finished" in out
-
-
-def test_ctrl_c_reaches_workers_as_well_but_their_tasks_finish(tmp_path: Path) -> None:
-    program = Program(tmp_path, "local", grace_s=20, nap_s=0.5)
-    program.wait_for("finished", 2)
-    os.killpg(program.process.pid, signal.SIGINT)
-    status, out, errors = program.finish()
-    assert (status, errors) == (RESUME_STATUS, "")
-    assert "interrupted: stopped by Ctrl-C; 4 tasks of stage naps were finished" in out
-
-
-def test_a_second_ctrl_c_aborts_at_once(tmp_path: Path) -> None:
-    program = Program(tmp_path, "local", grace_s=100, nap_s=60)
-    program.wait_for("running", 2)
-    start = time.monotonic()
-    os.killpg(program.process.pid, signal.SIGINT)
-    time.sleep(0.5)
-    os.killpg(program.process.pid, signal.SIGINT)
-    status, _, errors = program.finish()
-    assert time.monotonic() - start < 8
-    assert status == -signal.SIGINT
-    assert errors.rstrip().endswith("KeyboardInterrupt: SIGINT")
-
-
-def test_tasks_that_outlast_the_grace_are_left_undone(tmp_path: Path) -> None:
-    program = Program(tmp_path, "local", grace_s=0.5, nap_s=60)
-    program.wait_for("running", 2)
-    start = time.monotonic()
-    program.process.send_signal(signal.SIGTERM)
-    status, out, errors = program.finish()
-    assert time.monotonic() - start < 8
-    assert (status, errors) == (RESUME_STATUS, "")
-    assert "0 tasks of stage naps were finished, 4 more were with the workers and did not finish within 0.5 s" in out
-
-
-def test_a_killed_driver_takes_its_workers_along_and_the_next_sweeps_up(tmp_path: Path) -> None:
-    program = Program(tmp_path, "local", grace_s=20, nap_s=60)
-    program.wait_for("running", 2)
-    (left,) = program.scratch.iterdir()
-    program.process.kill()
-    program.process.wait()
-    deadline = time.monotonic() + 5
-    while program.survivors() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert program.survivors() == []
-    program.process.communicate()
-    others = program.scratch / left.name.replace(str(program.process.pid), "1")
-    others.mkdir()
-    with LocalExecutor(1, scratch=program.scratch):
-        assert not left.exists()
-    assert list(program.scratch.iterdir()) == [others]
-
-
-def test_a_complete_map_is_silent_and_leaves_nothing(tmp_path: Path) -> None:
-    program = Program(tmp_path, "local", grace_s=5, nap_s=0)
-    status, out, errors = program.finish()
-    assert (status, errors) == (0, "")
-    assert out.count("finished") == 50
 
 
 def test_the_numba_cache_of_another_user_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ import pytest
 from hpc_mlsm.errors import RunError
 from hpc_mlsm.runtime import lock as lock_module
 from hpc_mlsm.runtime.events import Event, Note
-from hpc_mlsm.runtime.lock import LOCK_NAME, TAKEOVER_S, Holder, RunLock, process_start, read_holder
+from hpc_mlsm.runtime.lock import LOCK_NAME, TAKEOVER_S, RunLock
+from hpc_mlsm.runtime.lock_holder import Holder, process_start, read_holder
 from hpc_mlsm.runtime.signals import draining
+from hpc_mlsm.runtime.slurm_jobs import own_cluster
 
 
 def leave_lock(folder: Path, age_s: float = 0.0, **changes: Any) -> Path:
@@ -192,3 +195,88 @@ def test_a_process_has_one_start_and_a_dead_one_has_none() -> None:
         assert later.stdin is not None
         later.stdin.write(b"\n")
     assert process_start(dead_pid()) is None
+
+
+@pytest.fixture
+def in_job(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Makes this process one of a Slurm job, as far as its environment says."""
+
+    def enter(job: str, restart: str = "", cluster: str = "lab") -> None:
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+        monkeypatch.setenv("SLURM_CLUSTER_NAME", cluster)
+        monkeypatch.setenv("SLURM_RESTART_COUNT", restart)
+        own_cluster.cache_clear()
+
+    yield enter
+    own_cluster.cache_clear()
+
+
+def test_a_requeued_job_succeeds_its_first_start_at_once(tmp_path: Path, in_job: Callable[..., None]) -> None:
+    in_job("41")
+    leave_lock(tmp_path, host="elsewhere")
+    in_job("41", "1")
+    events: list[Event] = []
+    with RunLock(tmp_path, on_event=events.append) as lock:
+        assert lock.held()
+        held = read_holder(tmp_path / LOCK_NAME)
+        assert held is not None
+        assert (held.job, held.restart, held.cluster) == ("41", 1, "lab")
+    (note,) = events
+    assert isinstance(note, Note)
+    assert "on elsewhere in Slurm job 41" in note.text
+
+
+@pytest.mark.parametrize(("job", "restart", "cluster"), [("41", "", "lab"), ("42", "3", "lab"), ("41", "1", "other")])
+def test_other_starts_and_jobs_and_clusters_wait_for_the_holder(
+    tmp_path: Path, in_job: Callable[..., None], monkeypatch: pytest.MonkeyPatch, job: str, restart: str, cluster: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    in_job("41")
+    leave_lock(tmp_path, host="elsewhere")
+    in_job(job, restart, cluster)
+    with pytest.raises(RunError, match=r"on elsewhere in Slurm job 41 .*last sign of life"):
+        RunLock(tmp_path).acquire()
+
+
+@pytest.mark.parametrize(
+    ("says", "ended"),
+    [
+        ("echo COMPLETED", True),
+        ("echo TIMEOUT", True),
+        ("echo RUNNING", False),
+        ("echo COMPLETING", False),
+        ("echo PENDING", False),
+        ("true", False),
+        ("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", True),
+        ("echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1", False),
+    ],
+)
+def test_a_holder_is_dead_when_slurm_surely_says_that_its_job_has_ended(
+    tmp_path: Path, in_job: Callable[..., None], monkeypatch: pytest.MonkeyPatch, says: str, ended: bool
+) -> None:
+    program = tmp_path / "bin" / "squeue"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{says}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    in_job("41")
+    leave_lock(tmp_path, host="elsewhere")
+    in_job("50")
+    if ended:
+        with RunLock(tmp_path) as lock:
+            assert lock.held()
+    else:
+        with pytest.raises(RunError, match="last sign of life"):
+            RunLock(tmp_path).acquire()
+
+
+def test_locks_of_earlier_and_later_versions_are_read(tmp_path: Path) -> None:
+    path = leave_lock(tmp_path, host="elsewhere")
+    content = json.loads(path.read_text())
+    old = {key: value for key, value in content.items() if key not in ("job", "restart", "cluster")}
+    path.write_text(json.dumps(old))
+    holder = read_holder(path)
+    assert holder is not None
+    assert (holder.job, holder.host) == ("", "elsewhere")
+    path.write_text(json.dumps(content | {"mood": "good"}))
+    assert read_holder(path) is not None

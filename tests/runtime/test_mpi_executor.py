@@ -46,3 +46,21 @@ def test_ranks_that_are_all_alone_point_to_another_mpi(tmp_path: Path) -> None:
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
     assert ended.returncode == 1
     assert "mpirun started 4 ranks, and each of them is alone" in ended.stderr
+
+
+@pytest.mark.skipif(shutil.which("mpiexec.hydra") is None, reason="no mpiexec of MPICH is in PATH (pip has it)")
+def test_ranks_that_another_mpi_starts_are_told_which_is_loaded(tmp_path: Path) -> None:
+    driver = Path(__file__).with_name("launch_driver.py")
+    command = ["mpiexec.hydra", "-n", "3", sys.executable, str(driver), "mpi", str(tmp_path), "results"]
+    environment = {**os.environ, "PYTHONPATH": str(driver.parents[2])}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    library = subprocess.run(
+        [sys.executable, "-c", "from mpi4py import MPI; print(MPI.Get_library_version())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    if "MPICH" in library.stdout:
+        pytest.skip("mpi4py is one for MPICH here")
+    assert ended.returncode == 1
+    assert "mpirun started 3 ranks, and each of them is alone: mpi4py uses another MPI" in ended.stderr

@@ -1,6 +1,5 @@
 """The executor on Slurm jobs: what all executors do, and what only workers in jobs can get wrong."""
 
-import os
 import signal
 import stat
 import subprocess
@@ -8,13 +7,14 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 import pytest
+from batches import Batch, batches, count_runs, environment, own_pid, say, sleep_long, total
 from dask.distributed import Client
-from slurm_lab import REPOSITORY, queued, wait_until_empty
+from slurm_lab import queued, wait_until_empty
+from slurm_started import lab, settings, started, wait_for_workers  # noqa: F401  (lab is a fixture)
 from test_executors import (  # noqa: F401  (the behaviour of all executors, here with this module's executor)
     Number,
     numbers,
@@ -34,56 +34,23 @@ from test_executors import (  # noqa: F401  (the behaviour of all executors, her
     test_every_task_gives_its_value_once,
     test_no_tasks_give_no_outcomes,
     test_nothing_runs_before_the_first_outcome_is_asked_for,
+    test_tasks_are_handed_out_in_their_order,
     test_tasks_run_on_as_many_processes_as_the_capacity_says,
     test_two_maps_may_overlap,
 )
-from test_local import Batch, batches, count_runs, environment, own_pid, say, sleep_long, total
 
 from hpc_mlsm.errors import ExecutorError
 from hpc_mlsm.runtime.events import Event, TaskSplit, WorkerLost
 from hpc_mlsm.runtime.factory import make_executor
 from hpc_mlsm.runtime.security import CERTIFICATE, KEY, load_security, make_security
-from hpc_mlsm.runtime.settings import ExecutorSettings, SlurmSettings
 from hpc_mlsm.runtime.signals import RESUME_STATUS
 from hpc_mlsm.runtime.slurm import SlurmExecutor
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(180)]
 
 
-def settings(folder: Path, workers: int = 2, sbatch: tuple[str, ...] = (), **slurm: object) -> ExecutorSettings:
-    """Small jobs that can be told from others by their comment, which is the folder."""
-    asked = SlurmSettings(folder=folder, sbatch=(f"--comment={folder}", *sbatch), **slurm)  # type: ignore[arg-type]
-    return ExecutorSettings(kind="slurm", workers=workers, memory_per_worker_mb=700, interface="lo", slurm=asked)
-
-
-def started(folder: Path, workers: int = 2, **slurm: object) -> SlurmExecutor:
-    """An executor all of whose workers are there."""
-    made = make_executor(settings(folder, workers, **slurm))
-    assert isinstance(made, SlurmExecutor)
-    wait_for_workers(made, made.capacity)
-    return made
-
-
-def wait_for_workers(executor: SlurmExecutor, n: int, patience_s: float = 60) -> None:
-    deadline = time.monotonic() + patience_s
-    while len(executor.workers()) < n:
-        assert time.monotonic() < deadline, executor.workers()
-        time.sleep(0.1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def lab(slurm_lab: Path) -> Iterator[None]:
-    """The cluster; jobs inherit the environment, and find the tests' functions by it."""
-    if missing := [name for name in ("dask_jobqueue", "cryptography") if find_spec(name) is None]:
-        pytest.skip(f"no {', '.join(missing)} here: pip install hpc_mlsm[cluster]")
-    paths = [str(REPOSITORY), str(Path(__file__).parent), str(REPOSITORY / "tests")]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]))
-        yield
-
-
 @pytest.fixture(scope="module")
-def executor(lab: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmExecutor]:
+def executor(lab: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmExecutor]:  # noqa: F811
     with started(tmp_path_factory.mktemp("jobs")) as made:
         yield made
 
@@ -109,6 +76,7 @@ def test_a_deadly_batch_is_split_until_the_one_to_blame_is_found(executor: Slurm
 
 
 def test_workers_run_in_their_jobs_with_one_thread_a_library(executor: SlurmExecutor) -> None:
+    wait_for_workers(executor, 2)
     seen = [o.value or {} for o in executor.map_tasks(environment, batches(20), stage="environment")]
     assert {values["SLURM_JOB_ID"] for values in seen} == set(executor.job_ids())
     assert {values["OMP_NUM_THREADS"] for values in seen} == {"1"}
@@ -117,7 +85,7 @@ def test_workers_run_in_their_jobs_with_one_thread_a_library(executor: SlurmExec
 
 def test_logs_are_named_by_job_id_and_keep_what_tasks_print(executor: SlurmExecutor) -> None:
     list(executor.map_tasks(speak, numbers(20), stage="speech"))
-    written = {job: (executor._folder / f"hpc-mlsm-{job}.out").read_text() for job in executor.job_ids()}
+    written = {job: (executor._folder / f"hpc-mlsm-{job}.log").read_text() for job in executor.job_ids()}
     assert sum(text.count("a word from task") for text in written.values()) == 20
 
 
@@ -171,7 +139,7 @@ def test_shutdown_with_busy_workers_leaves_no_job_no_process_and_no_key(tmp_path
     assert not queued(str(tmp_path))
     assert worker is not None
     assert not psutil.pid_exists(worker) or psutil.Process(worker).status() == psutil.STATUS_ZOMBIE
-    assert [path for path in tmp_path.iterdir() if path.suffix not in (".out", ".err")] == []
+    assert [path for path in tmp_path.iterdir() if path.suffix != ".log"] == []
     with pytest.raises(ExecutorError):
         next(outcomes)
     with pytest.raises(ExecutorError, match="was shut down"):
@@ -187,7 +155,7 @@ def test_several_workers_share_a_job(tmp_path: Path) -> None:
 
 
 def test_a_job_that_ends_is_replaced_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hpc_mlsm.runtime.slurm.KEEP_S", 0.5)
+    monkeypatch.setattr("hpc_mlsm.runtime.slurm_keeper.KEEP_S", 0.5)
     with started(tmp_path, workers=2) as executor:
         before = executor.job_ids()
         outcomes = executor.map_tasks(total, batches(600), stage="long")
@@ -203,7 +171,7 @@ def test_a_job_that_ends_is_replaced_and_nothing_is_lost(tmp_path: Path, monkeyp
 
 
 def test_workers_end_before_the_walltime_and_their_tasks_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hpc_mlsm.runtime.slurm.KEEP_S", 0.5)
+    monkeypatch.setattr("hpc_mlsm.runtime.slurm_keeper.KEEP_S", 0.5)
     monkeypatch.setattr("hpc_mlsm.runtime.slurm_script.lifetime", lambda walltime, grace_s: (4, 1))
     with started(tmp_path, workers=2) as executor:
         before = executor.job_ids()
@@ -214,7 +182,7 @@ def test_workers_end_before_the_walltime_and_their_tasks_go_on(tmp_path: Path, m
 
 
 def test_a_map_ends_when_jobs_bring_no_worker_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hpc_mlsm.runtime.slurm.KEEP_S", 0.3)
+    monkeypatch.setattr("hpc_mlsm.runtime.slurm_keeper.KEEP_S", 0.3)
     monkeypatch.setattr("hpc_mlsm.runtime.dask_map.LOOK_S", 0.3)
     broken = tmp_path / "broken"
     with started(tmp_path, workers=1, prologue=(f"if [ -e {broken} ]; then exit 1; fi",)) as executor:
@@ -245,7 +213,7 @@ def test_a_job_that_slurm_takes_and_can_never_start_is_an_error(tmp_path: Path) 
 
 
 def test_jobs_that_end_before_their_workers_come_are_an_error_with_the_end_of_the_log(tmp_path: Path) -> None:
-    with pytest.raises(ExecutorError, match=r"(?s)every job ended.*hpc-mlsm-\d+.err ends with:.*no such program"):
+    with pytest.raises(ExecutorError, match=r"(?s)every job ended.*hpc-mlsm-\d+.log ends with:.*no such program"):
         make_executor(settings(tmp_path, prologue=("echo no such program >&2", "exit 3")))
 
 
@@ -260,8 +228,8 @@ import sys
 from pathlib import Path
 from hpc_mlsm.runtime.factory import make_executor
 from hpc_mlsm.runtime.signals import RESUME_STATUS, Interrupted
-from test_local import batches, nap, say
-from test_slurm_executor import settings
+from batches import batches, nap, say
+from slurm_started import settings
 
 if __name__ == "__main__":
     try:

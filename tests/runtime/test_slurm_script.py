@@ -42,8 +42,6 @@ def test_the_script_asks_for_what_the_settings_say(tmp_path: Path) -> None:
     # 4 workers of 1000 MB and 250 MB for the process beside each, in MiB.
     assert header == [
         "-J hpc-mlsm",
-        f"-e {tmp_path}/jobs/hpc-mlsm-%J.err",
-        f"-o {tmp_path}/jobs/hpc-mlsm-%J.out",
         "-p fast",
         "-A physics",
         "-n 1",
@@ -51,6 +49,7 @@ def test_the_script_asks_for_what_the_settings_say(tmp_path: Path) -> None:
         "--mem=4769M",
         "-t 02:00:00",
         "--no-requeue",
+        f"--output={tmp_path}/jobs/hpc-mlsm-%j.log",
         "--constraint=avx2",
         "--qos=high",
     ]

@@ -1,0 +1,73 @@
+"""Comes first on the PYTHONPATH of a run's processes: notes every structure they simulate, and poisons one of them.
+
+Python imports this module by its name. ``HPC_MLSM_RECORD`` is the folder for the notes, one file a process with the ids
+of the structures that were begun. ``HPC_MLSM_POISON`` is ``segfault:ID`` or ``memory:ID``: what simulating that
+structure does to its process.
+"""
+
+import importlib.abc
+import importlib.util
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from functools import wraps
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+PATCHED = "hpc_mlsm.scattering.engines"
+BLOCK_BYTES = 64 * 2**20
+
+
+def _recorded(simulate: Any) -> Any:
+    folder, (how, _, poison) = os.environ.get("HPC_MLSM_RECORD"), os.environ.get("HPC_MLSM_POISON", "").partition(":")
+
+    @wraps(simulate)
+    def simulate_structure(structure: Any, settings: Any) -> Any:
+        if folder:
+            with (Path(folder) / f"begun-{os.getpid()}").open("a") as file:
+                file.write(f"{structure.id}\n")
+        if structure.id == poison and how == "segfault":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        blocks: list[bytes] = []
+        while structure.id == poison and how == "memory":
+            blocks.append(b"\1" * BLOCK_BYTES)
+            time.sleep(0.05)  # whoever watches the memory looks ten times a second
+        return simulate(structure, settings)
+
+    return simulate_structure
+
+
+class _Loader(importlib.abc.Loader):
+    """Loads the module as its own loader does, then changes one function in it."""
+
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """Leave it to Python."""
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the module's code, then put the recorder around its function."""
+        self.loader.exec_module(module)
+        module.simulate_structure = _recorded(module.simulate_structure)  # type: ignore[attr-defined]
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Find the one module that is changed; all others are left to the other finders."""
+        if name != PATCHED:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+if os.environ.get("HPC_MLSM_RECORD") or os.environ.get("HPC_MLSM_POISON"):
+    sys.meta_path.insert(0, _Finder())

@@ -1,0 +1,232 @@
+"""What each stage of a run needs on the part of a cluster that it is given: wall time, core-hours, memory, disk."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hpc_mlsm.models.projection import TrainingMemory, boosted_memory
+from hpc_mlsm.models.settings import BoostedSettings
+from hpc_mlsm.plan.cost import StructureCost
+from hpc_mlsm.plan.projection import BYTES_PER_PATTERN_VALUE, SECONDS_PER_CELL, WORKER_BYTES
+from hpc_mlsm.plan.shape import StageShape, goes
+from hpc_mlsm.plan.tasks import MAX_ROWS, TASK_SECONDS, TASKS_PER_WORKER
+from hpc_mlsm.scattering.settings import PdfSettings
+
+STARTUP_S = 10.0
+"""Until workers are there and have compiled the kernels."""
+
+SECONDS_PER_STRUCTURE_READ = 6.7e-3
+"""Reading and checking one CIF on one core: 300 a second on two."""
+
+GROUP_FLOPS = 1.0e11
+"""Structures² × points that one core correlates in a second."""
+
+SECONDS_PER_TREE = 6.0e-9
+"""Of sending one pattern through one tree, on one core (depth 5)."""
+
+NETWORK_BYTES = 1.0e9
+"""Bytes a second between nodes, of the histograms that workers add up in training; of a cluster's slower networks."""
+
+MODEL_BYTES = 1.2
+"""Of a tree on disk, for each byte that it is reckoned at in memory."""
+
+REPORT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What there is to do, whatever it is done on.
+
+    Attributes
+    ----------
+    costs
+        Of the structures that are still to be simulated, in seconds of one core as here.
+    structures, classes, classes_known
+        Of the whole run; a class a structure where the groups are not known.
+    shares
+        Of the variants for validation and test.
+    train_workers
+        Over how many workers training is to be divided; None leaves it to the executor.
+    least_rows
+        Training rows that a worker has at least; training takes fewer workers where there are not so many.
+    """
+
+    costs: Sequence[StructureCost]
+    structures: int
+    classes: int
+    classes_known: bool
+    settings: PdfSettings
+    boosted: BoostedSettings
+    shares: tuple[float, float]
+    train_workers: int | None = None
+    least_rows: int = 50
+
+    @property
+    def rows(self) -> tuple[int, int, int]:
+        """Training, validation and test patterns."""
+        rows = self.structures * self.settings.variants
+        parts = [round(rows * share) for share in self.shares]
+        return rows - sum(parts), parts[0], parts[1]
+
+    @property
+    def patterns(self) -> int:
+        """Still to be simulated."""
+        return sum(cost.patterns for cost in self.costs)
+
+    @property
+    def seconds(self) -> float:
+        """Of simulation on one core."""
+        return sum(cost.seconds for cost in self.costs)
+
+    @property
+    def store_bytes(self) -> float:
+        """Of the patterns that are still to be simulated."""
+        return sum(cost.bytes for cost in self.costs)
+
+    def training(self, workers: int) -> TrainingMemory:
+        """Memory of each of so many training workers."""
+        train, validation, _ = self.rows
+        points = len(self.settings.grid)
+        return boosted_memory(train, validation, points, self.classes, self.boosted, workers=workers)
+
+    def training_workers(self, shape: StageShape) -> int:
+        """Among how many workers of that shape training is divided."""
+        asked = self.train_workers
+        if asked is None:
+            asked = shape.processes if shape.distributed and self.boosted.trees == "per_class" else 1
+        train, validation, _ = self.rows
+        return max(1, min(asked, train // self.least_rows, validation))
+
+    @property
+    def model_bytes(self) -> float:
+        """Of the trained model on disk, at most."""
+        return MODEL_BYTES * self.training(1).trees
+
+
+@dataclass(frozen=True)
+class StageNeed:
+    """One stage on one shape; sizes in bytes, times in seconds of wall time.
+
+    Attributes
+    ----------
+    tasks
+        Pieces that are handed out; 1 where the stage is one computation.
+    workers
+        Processes that they are handed to.
+    unit_s, unit
+        The longest piece that has to be finished in one go, and what it is.
+    memory_each
+        What each process needs.
+    disk
+        What the stage writes.
+    measured
+        Whether the times are projected at all.
+    """
+
+    shape: StageShape
+    tasks: int
+    workers: int
+    seconds: float
+    unit_s: float
+    unit: str
+    memory_each: float
+    disk: float = 0.0
+    measured: bool = True
+
+    @property
+    def stage(self) -> str:
+        """Its name."""
+        return self.shape.stage
+
+    @property
+    def core_hours(self) -> float:
+        """What the job is charged, where cores are charged by wall time."""
+        return self.seconds * self.shape.cores / 3600
+
+    @property
+    def requeues(self) -> int:
+        """How often the job comes back into the queue before the stage is done."""
+        return goes(self.seconds, self.shape) - 1
+
+
+def stage_need(what: Inventory, shape: StageShape) -> StageNeed:
+    """Project one stage."""
+    projected = {
+        "ingest": _ingest,
+        "simulate": _simulate,
+        "group": _group,
+        "train": _train,
+        "evaluate": _evaluate,
+    }.get(shape.stage)
+    if projected is None:
+        return StageNeed(shape, 1, 1, REPORT_S, 0.0, "", WORKER_BYTES, measured=False)
+    return projected(what, shape)
+
+
+def _ingest(what: Inventory, shape: StageShape) -> StageNeed:
+    total = what.structures * SECONDS_PER_STRUCTURE_READ
+    workers = shape.processes
+    seconds = STARTUP_S + total / workers
+    tasks = max(1, min(what.structures, round(total / TASK_SECONDS)))
+    return StageNeed(shape, tasks, workers, seconds, min(total, TASK_SECONDS), "one task", 2 * WORKER_BYTES)
+
+
+def _simulate(what: Inventory, shape: StageShape) -> StageNeed:
+    workers, rows = shape.processes, what.settings.variants + 1
+    if not what.costs:
+        return StageNeed(shape, 0, workers, 0.0, 0.0, "", WORKER_BYTES)
+    total = what.seconds
+    wanted = max(total / TASK_SECONDS, what.patterns / MAX_ROWS, TASKS_PER_WORKER * workers)
+    tasks = max(1, min(len(what.costs), round(wanted)))
+    structure = max(cost.seconds for cost in what.costs)
+    longest = max(structure, total / tasks)
+    largest = max(max(cost.patterns for cost in what.costs), min(MAX_ROWS, 3 * what.patterns / tasks, what.patterns))
+    return StageNeed(
+        shape,
+        tasks,
+        workers,
+        STARTUP_S + max(total / workers, longest),
+        longest,
+        "the longest task" + (f" (one structure of {rows} patterns)" if structure >= total / tasks else ""),
+        WORKER_BYTES + BYTES_PER_PATTERN_VALUE * len(what.settings.grid) * largest,
+        what.store_bytes,
+    )
+
+
+def _group(what: Inventory, shape: StageShape) -> StageNeed:
+    cores, points = shape.tasks_per_node * shape.cpus_per_task, len(what.settings.grid)
+    seconds = STARTUP_S + float(what.structures) ** 2 * points / (GROUP_FLOPS * cores)
+    return StageNeed(shape, 1, 1, seconds, seconds, "grouping, which begins anew", 4.0 * what.structures * points + 1e9)
+
+
+def _train(what: Inventory, shape: StageShape) -> StageNeed:
+    workers = what.training_workers(shape)
+    cores = workers * shape.worker_cores if workers > 1 else _cores_of_one(shape)
+    train, _, _ = what.rows
+    points, boosted = len(what.settings.grid), what.boosted
+    each = what.training(workers)
+    a_round = SECONDS_PER_CELL[boosted.trees] * train * points * boosted.max_depth * what.classes / cores
+    if workers > 1:
+        trees = what.classes if boosted.trees == "per_class" else 1
+        # Of each pair of nodes one is summed, and each sum crosses the network twice.
+        a_round += each.histograms * trees / NETWORK_BYTES
+    return StageNeed(
+        shape,
+        boosted.rounds,
+        workers,
+        STARTUP_S + a_round * boosted.rounds,
+        a_round,
+        "one boosting round",
+        each.total + WORKER_BYTES,
+        what.model_bytes,
+    )
+
+
+def _cores_of_one(shape: StageShape) -> int:
+    return shape.workers or shape.cpus_per_task if shape.executor in ("inline", "local") else shape.cpus_per_task
+
+
+def _evaluate(what: Inventory, shape: StageShape) -> StageNeed:
+    rows = what.rows[2]
+    seconds = rows * what.classes * what.boosted.rounds * SECONDS_PER_TREE / shape.cpus_per_task
+    memory = WORKER_BYTES + what.training(1).trees + 8.0 * rows * len(what.settings.grid) + 4e8
+    return StageNeed(shape, 1, 1, STARTUP_S + seconds, seconds, "scoring, which begins anew", memory)
