@@ -75,7 +75,7 @@ def stage(asked: argparse.Namespace) -> list[dict[str, Any]]:
         counts = [None]
     with tempfile.TemporaryDirectory(dir=asked.folder) as name, threadpool_limits(1):
         folder = Path(name)
-        tasks = starter_tasks(folder, asked.variants, 2)
+        tasks = starter_tasks(folder, asked.variants)
         for count in counts:
             with _executor(asked, count, folder) as executor:
                 label = f"{asked.kind}, {executor.capacity}"
@@ -105,7 +105,6 @@ def rates(asked: argparse.Namespace) -> list[dict[str, Any]]:
                 "0" * 16,
                 catalogue=Path("catalog.sqlite"),
                 store=Path("patterns"),
-                workers=workers,
             )
             rows.append(rate(pool, partial(result_only, 0.0), tasks, f"{PAPER_STRUCTURES} structures, no work"))
             rows.append(rate(pool, partial(result_only, 1.0), tasks, f"{PAPER_STRUCTURES} structures, asleep"))

@@ -20,8 +20,8 @@ from hpc_mlsm.stages.run_directory import RunDirectory
 from hpc_mlsm.stages.simulate import config_hash, project_costs, selected_keys, simulate_task
 
 
-def starter_tasks(folder: Path, variants: int, workers: int) -> list[SimulateTask]:
-    """Tasks of the simulate stage for the starter set, as they are planned for a number of workers."""
+def starter_tasks(folder: Path, variants: int) -> list[SimulateTask]:
+    """Tasks of the simulate stage for the starter set."""
     config = parse_config(
         {
             "name": "starter",
@@ -43,7 +43,6 @@ def starter_tasks(folder: Path, variants: int, workers: int) -> list[SimulateTas
         config_hash(config.simulate),
         catalogue=run.catalogue.resolve(),
         store=store.resolve(),
-        workers=workers,
     )
 
 

@@ -8,7 +8,7 @@ from hpc_mlsm.models.settings import BoostedSettings
 from hpc_mlsm.plan.cost import StructureCost
 from hpc_mlsm.plan.projection import BYTES_PER_PATTERN_VALUE, SECONDS_PER_CELL, WORKER_BYTES
 from hpc_mlsm.plan.shape import StageShape, goes
-from hpc_mlsm.plan.tasks import MAX_ROWS, TASK_SECONDS, TASKS_PER_WORKER
+from hpc_mlsm.plan.tasks import MAX_ROWS, TASK_SECONDS, number_of_tasks
 from hpc_mlsm.scattering.settings import PdfSettings
 
 STARTUP_S = 10.0
@@ -175,8 +175,7 @@ def _simulate(what: Inventory, shape: StageShape) -> StageNeed:
     if not what.costs:
         return StageNeed(shape, 0, workers, 0.0, 0.0, "", WORKER_BYTES)
     total = what.seconds
-    wanted = max(total / TASK_SECONDS, what.patterns / MAX_ROWS, TASKS_PER_WORKER * workers)
-    tasks = max(1, min(len(what.costs), round(wanted)))
+    tasks = number_of_tasks(total, what.patterns, len(what.costs))
     structure = max(cost.seconds for cost in what.costs)
     longest = max(structure, total / tasks)
     largest = max(max(cost.patterns for cost in what.costs), min(MAX_ROWS, 3 * what.patterns / tasks, what.patterns))

@@ -3,7 +3,7 @@
 import hashlib
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,8 +16,11 @@ TASK_SECONDS = 10.0
 MAX_ROWS = 50_000
 """Patterns in one shard at most; what a worker holds in memory follows from it."""
 
-TASKS_PER_WORKER = 4
-"""At least this many tasks for each worker, so that the last ones to finish do not keep the others waiting."""
+MANY_TASKS = 256
+"""Little work is divided into as many tasks, so that many workers have something to do and end together."""
+
+SHORTEST_S = 0.05
+"""But not into shorter ones."""
 
 
 @dataclass(frozen=True)
@@ -64,37 +67,70 @@ def plan_simulation(
     *,
     catalogue: Path,
     store: Path,
-    workers: int,
+    missing: Collection[str] | None = None,
+    aside: Collection[str] = (),
 ) -> list[SimulateTask]:
-    """Divide structures among tasks of about equal projected cost.
+    """Divide structures among tasks of about equal projected cost, whatever the number of workers.
 
     Structures are dealt out largest first, each to the task that has least so far, so that no task is much longer
-    than the mean unless one structure alone is.
+    than the mean unless one structure alone is. A run that was interrupted gets the tasks again that it did not
+    finish, and so makes the shards that it would have made.
+
+    Parameters
+    ----------
+    costs
+        Of all structures of the run.
+    missing
+        Those of them that are to be simulated; None takes all.
+    aside
+        Those that are never simulated, having been set aside before.
+
+    Returns
+    -------
+    list of SimulateTask
+        Largest first.
     """
-    if not costs:
-        return []
-    rows = settings.variants + 1
-    total = sum(cost.seconds for cost in costs)
-    wanted = max(total / TASK_SECONDS, len(costs) * rows / MAX_ROWS, TASKS_PER_WORKER * workers)
-    n_tasks = max(1, min(len(costs), math.ceil(wanted)))
-    most = max(1, MAX_ROWS // rows)
-    ordered = sorted(costs, key=lambda cost: (-cost.seconds, cost.structure_id))
-    shares = _deal(ordered, n_tasks, most)
-    tasks = [
+    tasks = _divide(costs, settings.variants + 1)
+    if missing is not None:
+        wanted, closed = set(missing), set(aside)
+        whole: list[list[StructureCost]] = []
+        rest: list[StructureCost] = []
+        for share in tasks:
+            open_share = [cost for cost in share if cost.structure_id in wanted]
+            if all(cost.structure_id in wanted or cost.structure_id in closed for cost in share):
+                whole.append(open_share)
+            else:
+                rest += open_share
+        tasks = [share for share in (*whole, *_divide(rest, settings.variants + 1)) if share]
+    planned = [
         SimulateTask(
             id=_task_id(tuple(cost.structure_id for cost in share), config_hash),
             structure_ids=tuple(cost.structure_id for cost in share),
             costs=tuple(cost.seconds for cost in share),
-            rows_each=rows,
+            rows_each=settings.variants + 1,
             catalogue=catalogue,
             store=store,
             settings=settings,
             config_hash=config_hash,
         )
-        for share in shares
-        if share
+        for share in tasks
     ]
-    return sorted(tasks, key=lambda task: (-task.cost, task.id))
+    return sorted(planned, key=lambda task: (-task.cost, task.id))
+
+
+def number_of_tasks(seconds: float, patterns: int, structures: int) -> int:
+    """Into how many tasks so much work is divided."""
+    wanted = max(seconds / TASK_SECONDS, min(MANY_TASKS, seconds / SHORTEST_S), patterns / MAX_ROWS)
+    return max(1, min(structures, math.ceil(wanted)))
+
+
+def _divide(costs: Sequence[StructureCost], rows: int) -> list[list[StructureCost]]:
+    """Shares of about equal cost, none of them empty, for structures of so many patterns each."""
+    if not costs:
+        return []
+    n_tasks = number_of_tasks(sum(cost.seconds for cost in costs), len(costs) * rows, len(costs))
+    ordered = sorted(costs, key=lambda cost: (-cost.seconds, cost.structure_id))
+    return [share for share in _deal(ordered, n_tasks, max(1, MAX_ROWS // rows)) if share]
 
 
 def _deal(ordered: Sequence[StructureCost], n_tasks: int, most: int) -> list[list[StructureCost]]:

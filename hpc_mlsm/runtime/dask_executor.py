@@ -1,5 +1,6 @@
 """What all executors on Dask workers have in common, wherever these workers come from."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -74,7 +75,12 @@ class DaskExecutor(Executor):
 
     def workers(self) -> list[str]:
         """Addresses of the workers that are there."""
-        return list(self.client.nthreads())
+        try:
+            return list(self.client.nthreads())
+        except (OSError, RuntimeError, TimeoutError, asyncio.CancelledError) as error:
+            raise ExecutorError(
+                f"the scheduler of the workers was lost ({type(error).__name__}). Run the same command again to resume"
+            ) from error
 
     def why_lost(self, worker: Any) -> Loss:
         """How a worker, given as Dask's ``WorkerState``, was lost."""

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import queue
-import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
@@ -16,21 +15,24 @@ from dask.distributed import Client, Future, KilledWorker
 
 from hpc_mlsm.errors import ExecutorError
 from hpc_mlsm.runtime.dask_deaths import Attempt, Suspects
-from hpc_mlsm.runtime.dask_pool import Pool
+from hpc_mlsm.runtime.dask_pool import Attendance, Pool
 from hpc_mlsm.runtime.events import Event, Listener, TaskSubmitted
 from hpc_mlsm.runtime.executor import Outcome, R, T
 from hpc_mlsm.runtime.signals import Drain
-from hpc_mlsm.runtime.task_run import event_of, halt, outcome_of, pack, run_packed, unpack
+from hpc_mlsm.runtime.task_run import event_of, halt, outcome_of, pack, run_forecast, unpack
 from hpc_mlsm.runtime.time_left import FittingTasks
 
 QUEUED_PER_WORKER = 1
 """Tasks waiting at a worker behind the running one, so that it need not wait for the driver."""
 
+AT_ONCE = 32
+"""Answers that are dealt with before tasks are handed out again: one message for many tasks costs half for each."""
+
+BYTES_AT_ONCE = 4 * 2**20
+"""Size of a message beyond which no further task is put in it."""
+
 POLL_S = 0.2
 """How often signals and deadlines are looked at while no outcome arrives."""
-
-LOOK_S = 2.0
-"""How often it is asked whether there are workers at all, while no outcome arrives."""
 
 
 class TaskMap(Generic[T, R]):
@@ -46,26 +48,27 @@ class TaskMap(Generic[T, R]):
         self.token = uuid.uuid4().hex
         self.numbers = itertools.count()
         self.flying: dict[str, tuple[Attempt[T], Future]] = {}
+        self.leaving: list[tuple[Attempt[T], bytes]] = []
         self.answers: queue.SimpleQueue[tuple[str, ThreadFuture[bytes]]] = queue.SimpleQueue()
         self.moved: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.failures: deque[Outcome[T, R]] = deque()
         self.exhausted = self.halted = self.abandoned = False
         self.finished = 0
-        self.last_look = time.monotonic()
-        self.deserted_since: float | None = None
+        self.attendance = Attendance(pool, stage)
 
     def outcomes(self) -> Iterator[Outcome[T, R]]:
         """All outcomes, as they complete."""
         try:
             while self._supply():
-                answer = self._next_answer()
-                outcome = self._settle(*answer) if answer else None
+                for answer in self._next_answers():
+                    outcome = self._settle(*answer)
+                    if outcome is not None:
+                        self.finished += 1
+                        yield outcome
                 self._count_moves()
-                if outcome is None and self.failures:
-                    outcome = self.failures.popleft()
-                if outcome is not None:
+                while self.failures:
                     self.finished += 1
-                    yield outcome
+                    yield self.failures.popleft()
             detail = f"{self.finished} tasks of stage {self.stage} were finished"
             if self.flying:
                 left = f"{len(self.flying)} more were with the workers"
@@ -89,7 +92,11 @@ class TaskMap(Generic[T, R]):
     @property
     def demand(self) -> int:
         """Tasks that run or wait for a worker."""
-        return len(self.flying) + len(self.suspects.waiting) + len(self.suspects.innocent)
+        return self._handed_out + len(self.suspects.waiting) + len(self.suspects.innocent)
+
+    @property
+    def _handed_out(self) -> int:
+        return len(self.flying) + len(self.leaving)
 
     def _supply(self) -> bool:
         """Hand out what the workers can take now; False when nothing is left to wait for."""
@@ -97,21 +104,22 @@ class TaskMap(Generic[T, R]):
             raise ExecutorError(f"stage {self.stage}: the executor was shut down while its tasks were running")
         if self.drain.requested:
             self._halt()
-            return bool(self.flying or self.failures) and not self.drain.overdue(self.pool.grace_s)
+            return bool(self.flying) and not self.drain.overdue(self.pool.grace_s)
         capacity = max(self.pool.capacity, 1)
         limit = (1 + QUEUED_PER_WORKER) * capacity
-        while len(self.flying) < limit and self.suspects.innocent:
+        while self._handed_out < limit and self.suspects.innocent:
             self._submit_if_it_fits(self.suspects.innocent.popleft())
-        while not self.exhausted and len(self.flying) < limit and not self.drain.requested:
-            behind = len(self.flying) >= capacity
+        while not self.exhausted and self._handed_out < limit and not self.drain.requested:
+            behind = self._handed_out >= capacity
             task, more = self.supply.next(behind_another=behind, stopped=lambda: self.drain.requested)
             self.exhausted = not more
             if task is None:
                 break
             self._submit(Attempt(task, patience=self.pool.retries))
-        if self.suspects.waiting and self.exhausted:
+        if self.suspects.waiting and self.exhausted and not self.leaving:
             self._supply_suspects()
-        return bool(self.demand or self.failures)
+        self._send()
+        return bool(self.demand)
 
     def _supply_suspects(self) -> None:
         """Give each idle worker one suspect, once no other task is about that could share a worker with it."""
@@ -128,28 +136,44 @@ class TaskMap(Generic[T, R]):
             self.supply.passed_over += 1
 
     def _submit(self, attempt: Attempt[T]) -> None:
-        payload = pack(self.fn, attempt.task)
-        key = f"{self.stage}-{self.token}-{next(self.numbers)}"
-        # Should the one allowed worker vanish before it gets the task, any other may take it.
-        place = {"workers": [attempt.worker], "allow_other_workers": True} if attempt.worker else {}
-        needed_s = self.supply.forecast.seconds(attempt.task.cost)
-        future = self.pool.client.submit(run_packed, payload, self.token, needed_s=needed_s, key=key, **place)
-        self.flying[key] = (attempt, future)
-        waiting = self._in_loop(_result(future))
-        waiting.add_done_callback(lambda done: self.answers.put((key, done)))
-        if attempt.number == 1:
-            self.tell(TaskSubmitted(stage=self.stage, task_id=attempt.task.id))
+        """Have a task handed out with the next message."""
+        self.leaving.append((attempt, pack(self.fn, attempt.task)))
+        alone = attempt.worker is not None
+        if alone or len(self.leaving) >= AT_ONCE or sum(len(load) for _, load in self.leaving) >= BYTES_AT_ONCE:
+            self._send()
 
-    def _next_answer(self) -> tuple[str, ThreadFuture[bytes]] | None:
-        if self.failures:
-            return None
+    def _send(self) -> None:
+        """Hand out the tasks that are to leave, in one message."""
+        if not self.leaving:
+            return
+        leaving, self.leaving = self.leaving, []
+        worker = leaving[0][0].worker
+        # Should the one allowed worker vanish before it gets the task, any other may take it.
+        place: dict[str, Any] = {"workers": [worker], "allow_other_workers": True} if worker else {}
+        keys = [f"{self.stage}-{self.token}-{next(self.numbers)}" for _ in leaving]
+        loads = [(load, self.supply.forecast.seconds(attempt.task.cost)) for attempt, load in leaving]
+        futures = self.pool.client.map(run_forecast, loads, mapping=self.token, key=keys, **place)
+        for key, (attempt, _), future in zip(keys, leaving, futures, strict=True):
+            self.flying[key] = (attempt, future)
+            self._in_loop(_result(future)).add_done_callback(partial(self._answered, key))
+            if attempt.number == 1:
+                self.tell(TaskSubmitted(stage=self.stage, task_id=attempt.task.id))
+
+    def _answered(self, key: str, answer: ThreadFuture[bytes]) -> None:
+        self.answers.put((key, answer))
+
+    def _next_answers(self) -> Iterator[tuple[str, ThreadFuture[bytes]]]:
+        """The answers that are there, but not so many that workers wait meanwhile; none after some time."""
         try:
-            answer = self.answers.get(timeout=POLL_S)
+            yield self.answers.get(timeout=POLL_S)
         except queue.Empty:
-            self._look_after_workers()
-            return None
-        self.deserted_since = None
-        return answer
+            self.attendance.look(self.demand)
+            return
+        self.attendance.heard()
+        for _ in range(AT_ONCE - 1):
+            if self.answers.empty():
+                return
+            yield self.answers.get()
 
     def _settle(self, key: str, answer: ThreadFuture[bytes]) -> Outcome[T, R] | None:
         """The outcome that an answer stands for, or None when the task goes on or was not started."""
@@ -212,30 +236,13 @@ class TaskMap(Generic[T, R]):
         self.tell(event_of(outcome, self.stage, attempts))
         return outcome
 
-    def _look_after_workers(self) -> None:
-        """Raise when no worker has been there for long: nothing will ever come."""
-        now = time.monotonic()
-        if now - self.last_look < LOOK_S:
-            return
-        self.last_look = now
-        if self.pool.workers():
-            self.deserted_since = None
-        elif self.deserted_since is None:
-            self.deserted_since = now
-        elif now - self.deserted_since > self.pool.revive_s:
-            why = self.pool.why_deserted() or "Look for a full disk or exhausted memory on the node"
-            why = self.pool.why_deserted() or "Look for a full disk or exhausted memory on the node"
-            raise ExecutorError(
-                f"stage {self.stage}: no worker has been there for {self.pool.revive_s:g} s and none came back; "
-                f"{self.demand} tasks wait for one. {why}, and run the same command again to resume"
-            )
-
     def _halt(self) -> None:
         """Tell workers, once and without waiting for them, to start none of the tasks queued on them."""
         if not self.halted:
             self.halted = True
             self.suspects.waiting.clear()
             self.suspects.innocent.clear()
+            self.leaving.clear()
             self._in_loop(_halt_workers(self.pool.client, self.token))
 
     def _in_loop(self, work: Coroutine[Any, Any, Any]) -> "ThreadFuture[Any]":

@@ -102,6 +102,11 @@ def run_packed(payload: bytes, mapping: str = "", *more: Any, needed_s: float = 
     return answer
 
 
+def run_forecast(load: tuple[bytes, float], mapping: str) -> bytes:
+    """Run a packed task that is given with how long it is expected to take; see ``run_packed``."""
+    return run_packed(load[0], mapping, needed_s=load[1])
+
+
 class _Life:
     """How long this process will be there for tasks; without an end unless it is told of one."""
 

@@ -19,8 +19,8 @@ from typing import Any, Generic
 from dask.distributed import Client, KilledWorker
 
 from hpc_mlsm.errors import ExecutorError, HpcMlsmError, PeerError
-from hpc_mlsm.runtime.dask_map import LOOK_S, POLL_S
-from hpc_mlsm.runtime.dask_pool import Pool
+from hpc_mlsm.runtime.dask_map import POLL_S
+from hpc_mlsm.runtime.dask_pool import LOOK_S, Pool
 from hpc_mlsm.runtime.events import Listener, WorkerLost
 from hpc_mlsm.runtime.executor import MemberLost, R, T, Together, TooFewWorkers
 from hpc_mlsm.runtime.member import Member

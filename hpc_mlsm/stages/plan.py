@@ -44,9 +44,7 @@ def run(context: RunContext, *, timed: int = TIMED_STRUCTURES) -> PlanSummary:
     what, speed = inventory(context, timed)
     config, run = context.config, context.run
     workers = planned_workers(config.executor)
-    tasks = plan_simulation(
-        what.costs, config.simulate, "", catalogue=run.catalogue, store=run.patterns, workers=workers
-    )
+    tasks = plan_simulation(what.costs, config.simulate, "", catalogue=run.catalogue, store=run.patterns)
     projection = project(
         list(what.costs),
         len(tasks),

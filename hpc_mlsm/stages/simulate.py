@@ -83,8 +83,9 @@ def run(context: RunContext) -> SimulateSummary:
         for name in damaged:
             context.note(STAGE, f"shard {name} is damaged or missing and will be redone")
         quarantine = _Quarantine(run.patterns / QUARANTINE, wanted_hash)
-        missing = [key for key in store.missing(wanted, wanted_hash) if key not in quarantine.ids(wanted)]
-        tasks = _tasks(context, missing, wanted_hash)
+        aside = quarantine.ids(wanted)
+        missing = [key for key in store.missing(wanted, wanted_hash) if key not in aside]
+        tasks = _tasks(context, wanted, missing, aside, wanted_hash)
         written, rejected, failures = _simulate(context, store, tasks)
         quarantine.add(rejected, dict(wanted))
         for reject in rejected:
@@ -114,17 +115,20 @@ def project_costs(run: RunDirectory, ids: Sequence[str], settings: PdfSettings) 
         return [structure_cost(structure, settings) for structure in catalogue.structures(ids)]
 
 
-def _tasks(context: RunContext, missing: Sequence[str], wanted_hash: str) -> list[SimulateTask]:
+def _tasks(
+    context: RunContext, wanted: Sequence[tuple[str, str]], missing: Sequence[str], aside: set[str], wanted_hash: str
+) -> list[SimulateTask]:
     if not missing:
         return []
     run, settings = context.run, context.config.simulate
     return plan_simulation(
-        project_costs(run, missing, settings),
+        project_costs(run, [key for key, _ in wanted], settings),
         settings,
         wanted_hash,
         catalogue=run.catalogue.resolve(),
         store=run.patterns.resolve(),
-        workers=context.executor.capacity,
+        missing=missing,
+        aside=aside,
     )
 
 

@@ -150,7 +150,7 @@ class Desert:
 
 def test_patience_with_missing_workers_counts_from_when_they_were_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr("hpc_mlsm.runtime.dask_map.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("hpc_mlsm.runtime.dask_pool.time.monotonic", lambda: clock[0])
     pool = Desert()
     task_map = TaskMap(pool, total, iter([]), stage="long", on_event=ignore, drain=Drain())
 
@@ -189,7 +189,7 @@ def test_shutdown_ends_busy_workers_soon_and_leaves_nothing(tmp_path: Path, busy
 
 
 def test_workers_that_never_come_back_end_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hpc_mlsm.runtime.dask_map.LOOK_S", 0.2)
+    monkeypatch.setattr("hpc_mlsm.runtime.dask_pool.LOOK_S", 0.2)
     with LocalExecutor(1, revive_s=1) as executor:
 
         def supply() -> Iterator[Batch]:

@@ -183,7 +183,7 @@ def test_workers_end_before_the_walltime_and_their_tasks_go_on(tmp_path: Path, m
 
 def test_a_map_ends_when_jobs_bring_no_worker_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hpc_mlsm.runtime.slurm_keeper.KEEP_S", 0.3)
-    monkeypatch.setattr("hpc_mlsm.runtime.dask_map.LOOK_S", 0.3)
+    monkeypatch.setattr("hpc_mlsm.runtime.dask_pool.LOOK_S", 0.3)
     broken = tmp_path / "broken"
     with started(tmp_path, workers=1, prologue=(f"if [ -e {broken} ]; then exit 1; fi",)) as executor:
         outcomes = executor.map_tasks(total, batches(3000), stage="hopeless")

@@ -48,7 +48,7 @@ def test_local_workers_with_another_version_are_refused() -> None:
 
 
 def test_a_worker_that_comes_later_is_refused_and_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hpc_mlsm.runtime.dask_map.LOOK_S", 0.2)
+    monkeypatch.setattr("hpc_mlsm.runtime.dask_pool.LOOK_S", 0.2)
     with LocalExecutor(1, revive_s=1) as executor:
         wanted = own_versions() | {"numba": "0.0.1"}
         executor._cluster.scale(0)
