@@ -17,7 +17,8 @@ from _slurm import drop_jobs
 from hpc_mlsm.config.load import load_config
 from hpc_mlsm.errors import HpcMlsmError
 from hpc_mlsm.grouping.groups import load_groups
-from hpc_mlsm.runtime.events import TaskFinished, read_events
+from hpc_mlsm.runtime.event_log import read_events
+from hpc_mlsm.runtime.events import TaskFinished
 from hpc_mlsm.stages.run_directory import RunDirectory
 from hpc_mlsm.store.patterns import PatternStore
 from hpc_mlsm.store.shard import inspect_shard

@@ -22,7 +22,7 @@ from hpc_mlsm.runtime.probes.finding import failed
 from hpc_mlsm.runtime.probes.node import probe_node
 from hpc_mlsm.runtime.probes.ranks import Kind, report_rank
 from hpc_mlsm.runtime.sbatch import render_script
-from hpc_mlsm.runtime.submit import job_states, read_jobs, refuse_live_jobs
+from hpc_mlsm.runtime.submit import job_states, read_jobs
 from hpc_mlsm.stages import doctor, plan, site_plan, submit
 from hpc_mlsm.stages.context import RunContext, open_run
 from hpc_mlsm.stages.doctor_here import examine_machine
@@ -121,30 +121,38 @@ def submit_run(
     directory, config = resolve(target, run, overrides)
     profile = load_site(site)
     jobs = submit.job_scripts(directory, config, profile)
-    refused = [] if no_plan else _refusals(directory, config, profile, dry_run)
     if dry_run:
+        refused = [] if no_plan else _refusals_aside(directory, config, profile)
         for words in refused:
             print(f"# refused: {words}")
         for job in jobs:
             print(f"# ----- {job.path}\n{render_script(job)}")
-    if refused:
-        raise PlanError(f"{_does_not_fit(refused)}\nNothing was submitted; --no-plan submits it all the same")
-    if dry_run:
+        _refuse(refused)
         return
     console = Console()
-    for submitted in submit.submit(directory, config, jobs):
+    with submit.only_submission(directory):
+        _refuse([] if no_plan else _refusals(directory, config, profile))
+        chain = submit.submit(directory, config, jobs)
+    for submitted in chain:
         console.print(
             f"{submitted.stage}: job {submitted.job_id}, log {submitted.log}", soft_wrap=True, highlight=False
         )
     console.print(f"follow it with: hpc-mlsm status {directory.path}", soft_wrap=True, highlight=False)
 
 
-def _refusals(directory: RunDirectory, config: RunConfig, site: SiteProfile, dry_run: bool) -> list[str]:
-    """Why the run would not fit the site; a dry run leaves the run directory as it is, or is not."""
-    if not dry_run:
-        refuse_live_jobs(directory.path)
-        with make_listener(Console(stderr=True)) as display, open_run(directory, config, display) as context:
-            return list(site_plan.run(context, site, [1]).refusals)
+def _refuse(refused: list[str]) -> None:
+    if refused:
+        raise PlanError(f"{_does_not_fit(refused)}\nNothing was submitted; --no-plan submits it all the same")
+
+
+def _refusals(directory: RunDirectory, config: RunConfig, site: SiteProfile) -> list[str]:
+    """Why the run would not fit the site."""
+    with make_listener(Console(stderr=True)) as display, open_run(directory, config, display) as context:
+        return list(site_plan.run(context, site, [1]).refusals)
+
+
+def _refusals_aside(directory: RunDirectory, config: RunConfig, site: SiteProfile) -> list[str]:
+    """Why the run would not fit the site; leaves the run directory as it is, or is not."""
     with _aside(directory, config) as context:
         return list(site_plan.run(context, site, [1], disk=directory.path).refusals)
 

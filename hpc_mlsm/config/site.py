@@ -37,7 +37,7 @@ class StageResources:
     memory
         Of each node, such as ``16G``.
     gpus
-        On each node.
+        On each node; for executor ``slurm``, of each job that workers are in.
     walltime
         ``hours:minutes:seconds``, or ``days-hours:minutes:seconds``, in quotes.
     executor

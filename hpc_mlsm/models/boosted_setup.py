@@ -26,7 +26,7 @@ def parameters(settings: BoostedSettings, n_classes: int, threads: int) -> dict[
         "eval_metric": "mlogloss",
         "tree_method": "hist",
         "multi_strategy": strategy,
-        "device": settings.device,
+        "device": "cuda" if settings.device == "cuda" else "cpu",
         "learning_rate": settings.learning_rate,
         "max_depth": settings.max_depth,
         "min_child_weight": settings.min_child_weight,

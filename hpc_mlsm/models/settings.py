@@ -23,7 +23,7 @@ class BoostedSettings:
     trees
         ``per_class`` grows one tree a class and round, ``vector`` one tree a round with a value per class in each leaf.
     device
-        ``cpu`` or ``cuda``.
+        ``cpu`` or ``cuda``; ``auto`` is ``cuda`` in jobs for which the site asks for GPUs, and ``cpu`` elsewhere.
     checkpoint_every
         Rounds between checkpoints.
     """
@@ -38,7 +38,7 @@ class BoostedSettings:
     reg_lambda: Annotated[float, Ge(0)] = 1.0
     max_bin: Annotated[int, Interval(ge=8, le=1024)] = 64
     trees: Literal["per_class", "vector"] = "per_class"
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_every: Annotated[int, Ge(1)] = 5
     seed: Annotated[int, Ge(0)] = 0
 

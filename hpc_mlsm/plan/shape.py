@@ -10,6 +10,9 @@ LAUNCHED = ("runner", "mpi")
 OTHER_RANKS = 2
 """Ranks of a launch that are no workers: scheduler and driver."""
 
+DISTRIBUTED = ("slurm", *LAUNCHED)
+"""Executors over whose workers training is divided unless the configuration says otherwise."""
+
 
 @dataclass(frozen=True)
 class StageShape:
@@ -68,7 +71,7 @@ class StageShape:
     @property
     def distributed(self) -> bool:
         """Whether the stage's workers are spread over nodes, so that training is divided among them, too."""
-        return self.executor in ("slurm", *LAUNCHED)
+        return self.executor in DISTRIBUTED
 
     @property
     def together(self) -> int:

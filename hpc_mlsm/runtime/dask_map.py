@@ -5,16 +5,17 @@ import itertools
 import queue
 import uuid
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future as ThreadFuture
 from dataclasses import replace
 from functools import partial
 from typing import Any, Generic
 
-from dask.distributed import Client, Future, KilledWorker
+from dask.distributed import Future, KilledWorker
 
 from hpc_mlsm.errors import ExecutorError
 from hpc_mlsm.runtime.dask_deaths import Attempt, Suspects
+from hpc_mlsm.runtime.dask_loop import answer_of, in_loop
 from hpc_mlsm.runtime.dask_pool import Attendance, Pool
 from hpc_mlsm.runtime.events import Event, Listener, TaskSubmitted
 from hpc_mlsm.runtime.executor import Outcome, R, T
@@ -155,7 +156,7 @@ class TaskMap(Generic[T, R]):
         futures = self.pool.client.map(run_forecast, loads, mapping=self.token, key=keys, **place)
         for key, (attempt, _), future in zip(keys, leaving, futures, strict=True):
             self.flying[key] = (attempt, future)
-            self._in_loop(_result(future)).add_done_callback(partial(self._answered, key))
+            answer_of(self.pool.client, future).add_done_callback(partial(self._answered, key))
             if attempt.number == 1:
                 self.tell(TaskSubmitted(stage=self.stage, task_id=attempt.task.id))
 
@@ -243,16 +244,4 @@ class TaskMap(Generic[T, R]):
             self.suspects.waiting.clear()
             self.suspects.innocent.clear()
             self.leaving.clear()
-            self._in_loop(_halt_workers(self.pool.client, self.token))
-
-    def _in_loop(self, work: Coroutine[Any, Any, Any]) -> "ThreadFuture[Any]":
-        loop: Any = self.pool.client.loop
-        return asyncio.run_coroutine_threadsafe(work, loop.asyncio_loop)
-
-
-async def _result(future: Future) -> Any:
-    return await future
-
-
-async def _halt_workers(client: Client, token: str) -> None:
-    await client.run(partial(halt, token), on_error="ignore")
+            in_loop(self.pool.client, self.pool.client._run(partial(halt, self.token), on_error="ignore"))

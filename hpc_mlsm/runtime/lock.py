@@ -41,6 +41,8 @@ class RunLock:
     ----------
     folder : Path
         The run directory; must exist.
+    name : str
+        Of the lock file; locks of other names are independent of this one.
     on_event : Listener
         Told, by a ``Note``, when a dead process's lock was taken over.
     heartbeat_s, dead_after_s : float
@@ -56,11 +58,12 @@ class RunLock:
         self,
         folder: Path,
         *,
+        name: str = LOCK_NAME,
         on_event: Listener = ignore,
         heartbeat_s: float = HEARTBEAT_S,
         dead_after_s: float = DEAD_AFTER_S,
     ) -> None:
-        self.folder, self.path = folder, folder / LOCK_NAME
+        self.folder, self.path = folder, folder / name
         self._on_event = on_event
         self._heartbeat_s, self._dead_after_s = heartbeat_s, dead_after_s
         self._me = Holder.this_process()
@@ -101,7 +104,7 @@ class RunLock:
 
     def _create(self, path: Path) -> bool:
         """Create a lock file with its full content in one step; False when there is one already."""
-        own = self.folder / f".{LOCK_NAME}-{self._me.token}"
+        own = self.folder / f".{self.path.name}-{self._me.token}"
         content = json.dumps(asdict(self._me))
         try:
             own.write_text(content)
@@ -132,7 +135,7 @@ class RunLock:
             if alive:
                 raise RunError(
                     f"the run directory {self.folder} is in use by {holder or 'an unknown process'}: {alive}. Wait "
-                    f"for it, stop it, or use another directory; delete {LOCK_NAME} only if it is surely dead"
+                    f"for it, stop it, or use another directory; delete {self.path.name} only if it is surely dead"
                 )
             was_locked = self.path.exists()
             self.path.unlink(missing_ok=True)
@@ -162,7 +165,7 @@ class RunLock:
 
     def _age(self, path: Path) -> float:
         """Seconds since the file was touched, by the clock of its file system."""
-        probe = self.folder / f".{LOCK_NAME}-{self._me.token}"
+        probe = self.folder / f".{self.path.name}-{self._me.token}"
         try:
             probe.touch()
             return probe.stat().st_mtime - path.stat().st_mtime

@@ -148,8 +148,7 @@ def _options(job: JobScript) -> Iterator[str]:
     yield f"--ntasks-per-node={job.tasks_per_node}"
     yield f"--cpus-per-task={job.cpus_per_task}"
     if job.gpus:
-        kind = f"{job.gpu_type}:" if job.gpu_type else ""
-        yield f"--gres={shlex.quote(f'gpu:{kind}{job.gpus}')}"
+        yield f"--gres={shlex.quote(gpus(job.gpus, job.gpu_type))}"
     named = {
         "mem": job.memory,
         "partition": job.partition,
@@ -163,6 +162,11 @@ def _options(job: JobScript) -> Iterator[str]:
     for own in job.options:
         option, equals, value = own.partition("=")
         yield f"{option}{equals}{shlex.quote(value) if value else ''}"
+
+
+def gpus(number: int, kind: str | None) -> str:
+    """So many GPUs of a node, of a kind where one is named, as Slurm's generic resources are written."""
+    return f"gpu:{kind}:{number}" if kind else f"gpu:{number}"
 
 
 def expandable(text: str) -> str:

@@ -10,15 +10,16 @@ import queue
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future as ThreadFuture
 from functools import partial
 from itertools import zip_longest
 from typing import Any, Generic
 
-from dask.distributed import Client, KilledWorker
+from dask.distributed import KilledWorker
 
 from hpc_mlsm.errors import ExecutorError, HpcMlsmError, PeerError
+from hpc_mlsm.runtime.dask_loop import answer_of, call_each, restart_workers, silences
 from hpc_mlsm.runtime.dask_map import POLL_S
 from hpc_mlsm.runtime.dask_pool import LOOK_S, Pool
 from hpc_mlsm.runtime.events import Listener, WorkerLost
@@ -85,7 +86,7 @@ class Group(Generic[T, R]):
         ]
         try:
             for rank, future in enumerate(futures):
-                self._in_loop(_result(future)).add_done_callback(partial(self._hear_answer, rank))
+                answer_of(client, future).add_done_callback(partial(self._hear_answer, rank))
             self._follow()
         finally:
             if len(self.values) < len(self.tasks):
@@ -217,7 +218,7 @@ class Group(Generic[T, R]):
                     self.shunned.add(worker)
             self.ages = None
         if self.ages is None:
-            self.ages = self._in_loop(self.pool.client._run_on_scheduler(_ages))
+            self.ages = silences(self.pool.client)
 
     def _end(self) -> None:
         """End all members, within bounds: those of workers that do not answer by starting these again."""
@@ -233,36 +234,9 @@ class Group(Generic[T, R]):
                 left.discard(content[0])
         deaf = {self.workers[rank] for rank in left} | (self.shunned & set(self.workers))
         if deaf:
-            restarting = self._in_loop(
-                self.pool.client._restart_workers(sorted(deaf), timeout=END_S, raise_for_error=False)
-            )
-            try:
-                restarting.result(2 * END_S)
-            except (OSError, RuntimeError, TimeoutError, ValueError, KeyError, asyncio.CancelledError):
-                # Also where a worker that is gone already is asked for.
-                restarting.cancel()
+            restart_workers(self.pool.client, sorted(deaf), END_S)
             self.shunned |= deaf
 
     def _send(self, kind: str, content: Any = None) -> None:
         """Say something to all members, without waiting; workers that are gone do not hear it."""
-        self._in_loop(_deliver(self.pool.client, self.workers, self.token, kind, content))
-
-    def _in_loop(self, work: Coroutine[Any, Any, Any]) -> "ThreadFuture[Any]":
-        loop: Any = self.pool.client.loop
-        return asyncio.run_coroutine_threadsafe(work, loop.asyncio_loop)
-
-
-async def _result(future: Any) -> Any:
-    return await future
-
-
-async def _deliver(client: Client, workers: list[str], token: str, kind: str, content: Any) -> None:
-    # One by one, so that a worker that does not answer holds up no other.
-    say = [client._run(deliver, token, kind, content, workers=[worker], on_error="ignore") for worker in workers]
-    await asyncio.gather(*say, return_exceptions=True)
-
-
-def _ages(dask_scheduler: Any) -> dict[str, float]:
-    """Seconds since the scheduler heard of each of its workers."""
-    now = time.time()
-    return {address: now - worker.last_seen for address, worker in dask_scheduler.workers.items()}
+        call_each(self.pool.client, self.workers, deliver, self.token, kind, content)

@@ -8,7 +8,8 @@ from functools import cached_property
 import psutil
 
 from hpc_mlsm.config.run_config import RunConfig
-from hpc_mlsm.runtime.events import EventBus, EventLog, Listener, Note, SetAside, TaskFinished
+from hpc_mlsm.runtime.event_log import EventLog
+from hpc_mlsm.runtime.events import EventBus, Listener, Note, SetAside, TaskFinished
 from hpc_mlsm.runtime.executor import Executor
 from hpc_mlsm.runtime.factory import LAUNCHED, make_executor
 from hpc_mlsm.runtime.lock import RunLock

@@ -29,7 +29,8 @@ from hpc_mlsm.report.content import (
     TrainingSummary,
     WeakSpot,
 )
-from hpc_mlsm.runtime.events import StageFinished, StageStarted, TaskFinished, read_events
+from hpc_mlsm.runtime.event_log import read_events
+from hpc_mlsm.runtime.events import StageFinished, StageStarted, TaskFinished
 from hpc_mlsm.scattering.conditions import PdfGrid
 from hpc_mlsm.stages.context import RunContext
 from hpc_mlsm.stages.evaluate import BASELINE, DUMMY, Evaluation, load_evaluation
@@ -77,7 +78,7 @@ def gather(context: RunContext, classified: Classified | None = None) -> ReportC
         catalogue=_catalogue(run),
         stages=_stages(run),
         groups=_groups(run),
-        training=_training(bundle, context) if bundle else None,
+        training=_training(bundle) if bundle else None,
         scores=_scores(evaluation) if evaluation else (),
         calibration=_calibration(evaluation) if evaluation else None,
         weak_spots=tuple(_weak_spot(bundle, one) for one in evaluation.weakest) if bundle and evaluation else (),
@@ -146,8 +147,8 @@ def _groups(run: RunDirectory) -> GroupSummary | None:
     )
 
 
-def _training(bundle: Bundle, context: RunContext) -> TrainingSummary:
-    metrics = bundle.info.metrics
+def _training(bundle: Bundle) -> TrainingSummary:
+    metrics, trained = bundle.info.metrics, bundle.info.settings["train"]
     return TrainingSummary(
         n_classes=bundle.info.n_classes,
         train_rows=metrics["rows"]["train"],
@@ -157,7 +158,7 @@ def _training(bundle: Bundle, context: RunContext) -> TrainingSummary:
         best_round=metrics["best_round"] - 1,
         temperature=bundle.info.temperature,
         seconds=metrics["seconds"],
-        device=context.config.train.boosted.device,
+        device="cuda" if trained["boosted"]["device"] == "cuda" else "cpu",
     )
 
 

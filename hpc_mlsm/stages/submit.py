@@ -3,20 +3,25 @@
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hpc_mlsm.config.run_config import RunConfig
 from hpc_mlsm.config.site import SiteProfile, StageResources, memory_bytes, seconds
+from hpc_mlsm.errors import RunError
 from hpc_mlsm.runtime.lock import RunLock
-from hpc_mlsm.runtime.sbatch import JobScript, expandable
+from hpc_mlsm.runtime.sbatch import JobScript, expandable, gpus
 from hpc_mlsm.runtime.slurm_script import NANNY_MB
 from hpc_mlsm.runtime.submit import SubmittedJob, refuse_live_jobs, submit_chain
 from hpc_mlsm.stages.run_directory import RunDirectory
 
 ONE_THREAD = frozenset({"ingest", "simulate"})
 """Stages that spread over processes, each of which keeps to one core."""
+
+SUBMIT_LOCK = "submit.lock"
+"""Held while a run is submitted, apart from the lock of the run, which its first job needs at once."""
 
 QUEUE_S = 86_400
 """Workers may wait in the queue at least this long."""
@@ -36,18 +41,34 @@ def job_scripts(run: RunDirectory, config: RunConfig, site: SiteProfile) -> list
     return [_job(stage, run, config, site) for stage in stages_of(config)]
 
 
-def submit(run: RunDirectory, config: RunConfig, jobs: Sequence[JobScript]) -> list[SubmittedJob]:
-    """Write the run's configuration, and submit its jobs.
+@contextmanager
+def only_submission(run: RunDirectory) -> Iterator[None]:
+    """Keep others from submitting the run as long as the block runs.
 
     Raises
     ------
     RunError
-        If the run is in use, or has jobs in the queue.
+        If another process is submitting it, or jobs of it are in the queue.
+    """
+    try:
+        run.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{run.path} cannot be made: {error.strerror or error}; name another folder by --run") from error
+    with RunLock(run.path, name=SUBMIT_LOCK):
+        refuse_live_jobs(run.path)
+        yield
+
+
+def submit(run: RunDirectory, config: RunConfig, jobs: Sequence[JobScript]) -> list[SubmittedJob]:
+    """Write the run's configuration, and submit its jobs; to be called within ``only_submission``.
+
+    Raises
+    ------
+    RunError
+        If the run is in use.
     ExecutorError
         If sbatch is missing or refuses.
     """
-    refuse_live_jobs(run.path)
-    run.path.mkdir(parents=True, exist_ok=True)
     with RunLock(run.path):  # given back before the first job, which takes it, may start
         run.save(config)
     return submit_chain(jobs)
@@ -57,7 +78,7 @@ def _job(stage: str, run: RunDirectory, config: RunConfig, site: SiteProfile) ->
     resources: StageResources = getattr(site.stages, stage)
     path = run.path.resolve()
     words = [*_launcher(resources, site), *program_of(site), stage, str(path)]
-    for override in _overrides(path, resources, site):
+    for override in [*_overrides(path, resources, site), *_device(stage, resources, config)]:
         words += ["--set", override]
     return JobScript(
         stage=stage,
@@ -69,7 +90,7 @@ def _job(stage: str, run: RunDirectory, config: RunConfig, site: SiteProfile) ->
         tasks_per_node=resources.tasks_per_node,
         cpus_per_task=resources.cpus_per_task,
         memory=resources.memory,
-        gpus=resources.gpus,
+        gpus=0 if resources.executor == "slurm" else resources.gpus,  # there they are the workers'
         gpu_type=site.gpu_type,
         walltime=resources.walltime,
         partition=resources.partition or site.partition,
@@ -117,6 +138,12 @@ def _overrides(run: Path, resources: StageResources, site: SiteProfile) -> list[
     return [f"executor.{key}={json.dumps(value)}" for key, value in executor.items()]
 
 
+def _device(stage: str, resources: StageResources, config: RunConfig) -> list[str]:
+    """Train on the GPUs that there are, unless the configuration says where."""
+    wanted = stage == "train" and resources.gpus and config.train.boosted.device == "auto"
+    return ["train.boosted.device=cuda"] if wanted else []
+
+
 def _worker_memory_mb(memory: str) -> int:
     """What a worker may use (MB, 10⁶ bytes) so that its job asks for that memory for it."""
     return memory_bytes(memory) // 10**6 - NANNY_MB
@@ -126,6 +153,8 @@ def _worker_jobs(run: Path, resources: StageResources, site: SiteProfile) -> dic
     """What the jobs of the workers ask for, which the stage's own job submits."""
     named = {"qos": resources.qos or site.qos, "constraint": resources.constraint or site.constraint}
     options = [f"--{option}={value}" for option, value in named.items() if value is not None]
+    if resources.gpus:
+        options.append(f"--gres={gpus(resources.gpus, site.gpu_type)}")
     modules = [f"module load {shlex.join(site.modules)}"] if site.modules else []
     scratch = [f'export TMPDIR={expandable(site.scratch)} && mkdir -p "$TMPDIR"'] if site.scratch else []
     return {

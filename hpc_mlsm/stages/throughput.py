@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hpc_mlsm.runtime.event_log import read_events
 from hpc_mlsm.runtime.events import (
     Event,
     SetAside,
@@ -13,7 +14,6 @@ from hpc_mlsm.runtime.events import (
     TaskFinished,
     TaskSplit,
     WorkerLost,
-    read_events,
 )
 from hpc_mlsm.stages.run_directory import RunDirectory
 

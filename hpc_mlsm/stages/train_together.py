@@ -16,6 +16,7 @@ from hpc_mlsm.models.checkpoints import Checkpoint, load_checkpoint
 from hpc_mlsm.models.peers import joined
 from hpc_mlsm.models.projection import boosted_memory
 from hpc_mlsm.plan.projection import refuse_training_that_cannot_fit
+from hpc_mlsm.plan.shape import DISTRIBUTED
 from hpc_mlsm.runtime.events import Listener, TaskRetried
 from hpc_mlsm.runtime.executor import MemberLost, Together, TooFewWorkers
 from hpc_mlsm.runtime.member import Member
@@ -30,9 +31,6 @@ MIN_ROWS = 50
 
 APPEAR_S = 60.0
 """How long a file written on another node may take to be seen here."""
-
-DISTRIBUTED = ("runner", "mpi", "slurm")
-"""Executors over whose workers training is divided unless the configuration says otherwise."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from slurm_lab import slurm_lab  # noqa: F401  (a fixture)
-from test_submit import ROOT, folder, hpc_mlsm, real  # noqa: F401  (a fixture)
+from site_program import ROOT, hpc_mlsm, real
 
 GOOD: dict[str, Any] = {"partition": "batch", "interface": "lo", "signal_before_s": 60}
 
@@ -25,7 +24,7 @@ def by_check(text: str) -> dict[str, list[dict[str, str]]]:
     return found
 
 
-def test_this_machine_alone_is_checked_and_nothing_is_left(folder: Path) -> None:  # noqa: F811
+def test_this_machine_alone_is_checked_and_nothing_is_left(folder: Path) -> None:
     pytest.importorskip("cryptography")
     result = hpc_mlsm(folder, "doctor", "--json", slurm=False)
     found = by_check(result.stdout)
@@ -36,27 +35,27 @@ def test_this_machine_alone_is_checked_and_nothing_is_left(folder: Path) -> None
 
 
 @pytest.mark.parametrize("width", ["80", "140"])
-def test_what_is_printed_is_as_wide_as_the_terminal_at_most(folder: Path, width: str) -> None:  # noqa: F811
+def test_what_is_printed_is_as_wide_as_the_terminal_at_most(folder: Path, width: str) -> None:
     shown = hpc_mlsm(folder, "doctor", slurm=False, COLUMNS=width).stdout.splitlines()
     assert max(map(len, shown)) <= int(width)
     assert shown[0] == "this machine"
     assert "not asked for" in shown[-1]
 
 
-def test_a_folder_that_cannot_be_written_is_refused(folder: Path) -> None:  # noqa: F811
+def test_a_folder_that_cannot_be_written_is_refused(folder: Path) -> None:
     (folder / "file").touch()
     result = hpc_mlsm(folder, "doctor", "--run", "file/runs")
     assert result.returncode == 1
     assert "--run" in result.stderr
 
 
-def test_without_sbatch_a_site_cannot_be_checked(folder: Path) -> None:  # noqa: F811
+def test_without_sbatch_a_site_cannot_be_checked(folder: Path) -> None:
     result = hpc_mlsm(folder, "doctor", "--site", "lab", "--json", slurm=False)
     assert result.returncode == 1
     assert by_check(result.stdout)["sbatch"][0]["remedy"].startswith("call doctor on a login node")
 
 
-def test_mistakes_of_the_profile_are_shown_as_submit_shows_them(folder: Path) -> None:  # noqa: F811
+def test_mistakes_of_the_profile_are_shown_as_submit_shows_them(folder: Path) -> None:
     (folder / "bad.yaml").write_text("partitoin: batch\nstages: {train: {gpu: 1}}\n")
     said = [hpc_mlsm(folder, *words, "--site", "bad.yaml").stderr for words in (["doctor"], ["submit", "metals.yaml"])]
     assert said[0] == said[1]
@@ -64,7 +63,7 @@ def test_mistakes_of_the_profile_are_shown_as_submit_shows_them(folder: Path) ->
     assert "unknown key stages.train.gpu; did you mean gpus?" in said[0]
 
 
-def test_what_sbatch_refuses_is_shown_with_its_line(folder: Path) -> None:  # noqa: F811
+def test_what_sbatch_refuses_is_shown_with_its_line(folder: Path) -> None:
     refusing = (
         '#!/bin/bash\necho "sbatch: error: Invalid account or account/partition combination specified" >&2\nexit 1\n'
     )
@@ -92,7 +91,7 @@ def examined(
 
 
 @pytest.mark.slurm
-def test_a_good_site_passes_every_check_on_two_nodes(folder: Path, slurm_lab: Path) -> None:  # noqa: F811
+def test_a_good_site_passes_every_check_on_two_nodes(folder: Path, slurm_lab: Path) -> None:
     stages = {"simulate": {"nodes": 2, "tasks_per_node": 2, "executor": "runner"}}
     status, found = examined(folder, slurm_lab, {"stages": stages})
     assert status == 0, [row for rows in found.values() for row in rows if row["verdict"] == "failure"]
@@ -111,14 +110,14 @@ def test_a_good_site_passes_every_check_on_two_nodes(folder: Path, slurm_lab: Pa
 
 
 @pytest.mark.slurm
-def test_an_interface_that_nodes_lack_is_named_with_those_that_they_have(folder: Path, slurm_lab: Path) -> None:  # noqa: F811
+def test_an_interface_that_nodes_lack_is_named_with_those_that_they_have(folder: Path, slurm_lab: Path) -> None:
     status, found = examined(folder, slurm_lab, {"interface": "ib0"})
     assert status == 1
     assert "no interface ib0; there are lo (127.0.0.1)" in found["network interface"][0]["figure"]
 
 
 @pytest.mark.slurm
-def test_scratch_that_cannot_be_made_is_found_on_the_node(folder: Path, slurm_lab: Path) -> None:  # noqa: F811
+def test_scratch_that_cannot_be_made_is_found_on_the_node(folder: Path, slurm_lab: Path) -> None:
     status, found = examined(folder, slurm_lab, {"scratch": "/proc/scratch/$SLURM_JOB_ID"})
     assert status == 1
     assert found["scratch"][0]["figure"].startswith("/proc/scratch/")
@@ -126,7 +125,7 @@ def test_scratch_that_cannot_be_made_is_found_on_the_node(folder: Path, slurm_la
 
 
 @pytest.mark.slurm
-def test_an_environment_that_does_not_come_up_is_quoted(folder: Path, slurm_lab: Path) -> None:  # noqa: F811
+def test_an_environment_that_does_not_come_up_is_quoted(folder: Path, slurm_lab: Path) -> None:
     status, found = examined(folder, slurm_lab, {"activate": ["source /no/such/activate"]})
     assert status == 1
     words = found["environment of jobs"][0]["figure"]
@@ -135,7 +134,7 @@ def test_an_environment_that_does_not_come_up_is_quoted(folder: Path, slurm_lab:
 
 
 @pytest.mark.slurm
-def test_resources_that_the_cluster_does_not_have_are_refused_with_their_line(folder: Path, slurm_lab: Path) -> None:  # noqa: F811
+def test_resources_that_the_cluster_does_not_have_are_refused_with_their_line(folder: Path, slurm_lab: Path) -> None:
     stages = {"train": {"memory": "9000G"}, "group": {"gpus": 1}}
     status, found = examined(folder, slurm_lab, {"stages": stages})
     assert status == 1
@@ -145,7 +144,7 @@ def test_resources_that_the_cluster_does_not_have_are_refused_with_their_line(fo
 
 
 @pytest.mark.slurm
-def test_a_queue_that_does_not_move_is_waited_for_so_long_and_no_longer(folder: Path, slurm_lab: Path) -> None:  # noqa: F811
+def test_a_queue_that_does_not_move_is_waited_for_so_long_and_no_longer(folder: Path, slurm_lab: Path) -> None:
     status, found = examined(folder, slurm_lab, {"options": ["--begin=now+1hour"]}, "--wait", "3")
     assert status == 1
     assert "waited 3 s in the queue (BeginTime)" in found["probe job"][-1]["figure"]
@@ -155,8 +154,8 @@ def test_a_queue_that_does_not_move_is_waited_for_so_long_and_no_longer(folder: 
 @pytest.mark.slurm
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
 def test_a_doctor_that_is_stopped_takes_its_job_and_files_back(
-    folder: Path,  # noqa: F811
-    slurm_lab: Path,  # noqa: F811
+    folder: Path,
+    slurm_lab: Path,
     kind: signal.Signals,
 ) -> None:
     (folder / "mine.yaml").write_text(yaml.safe_dump(GOOD | {"options": ["--begin=now+1hour"]}))
@@ -182,7 +181,7 @@ def queued() -> set[str]:
 
 
 @pytest.mark.slurm
-def test_a_login_node_that_nodes_may_not_reach_is_not_asked_for(folder: Path, slurm_lab: Path) -> None:  # noqa: F811
+def test_a_login_node_that_nodes_may_not_reach_is_not_asked_for(folder: Path, slurm_lab: Path) -> None:
     status, found = examined(folder, slurm_lab, {"nodes_reach_login": False})
     assert status == 0
     assert "reaches the login node" not in found

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_submit import CONFIG, ROOT, folder, hpc_mlsm  # noqa: F401  (a fixture)
+from site_program import CONFIG, ROOT, hpc_mlsm
 
 SMALL = "partition: batch\nsignal_before_s: 60\nstages:\n  group: {memory: 900M}\n  train: {memory: 200M}\n"
 
 
 @pytest.mark.parametrize("site", ["lab", "cpu-cluster", "gpu-cluster", "isolated-nodes"])
-def test_every_site_is_planned_stage_by_stage(folder: Path, site: str) -> None:  # noqa: F811
+def test_every_site_is_planned_stage_by_stage(folder: Path, site: str) -> None:
     result = hpc_mlsm(folder, "plan", "metals.yaml", "--site", site, slurm=False)
     assert result.returncode == 0, result.stderr
     rows = {line.split()[0]: line for line in result.stdout.splitlines() if line.strip()}
@@ -28,13 +28,13 @@ def test_every_site_is_planned_stage_by_stage(folder: Path, site: str) -> None: 
 
 
 @pytest.mark.parametrize("width", ["80", "140"])
-def test_the_plan_is_as_wide_as_the_terminal_at_most(folder: Path, width: str) -> None:  # noqa: F811
+def test_the_plan_is_as_wide_as_the_terminal_at_most(folder: Path, width: str) -> None:
     result = hpc_mlsm(folder, "plan", "metals.yaml", "--site", "cpu-cluster", COLUMNS=width)
     assert max(map(len, result.stdout.splitlines())) <= int(width)
     assert "…" not in result.stdout
 
 
-def test_numbers_of_nodes_are_those_asked_for(folder: Path) -> None:  # noqa: F811
+def test_numbers_of_nodes_are_those_asked_for(folder: Path) -> None:
     result = hpc_mlsm(folder, "plan", "metals.yaml", "--site", "cpu-cluster", "--nodes", "3,12")
     table = result.stdout.partition("On other numbers of nodes")[2].splitlines()
     found = [line.split()[:3] for line in table if line.split()[:1] in (["simulate"], ["train"]) and "B" in line]
@@ -47,7 +47,7 @@ def test_numbers_of_nodes_are_those_asked_for(folder: Path) -> None:  # noqa: F8
     assert "name it with --site" in hpc_mlsm(folder, "plan", "metals.yaml", "--nodes", "3").stderr
 
 
-def test_what_does_not_fit_is_refused_by_plan_and_submit_with_figure_and_remedy(folder: Path) -> None:  # noqa: F811
+def test_what_does_not_fit_is_refused_by_plan_and_submit_with_figure_and_remedy(folder: Path) -> None:
     (folder / "small.yaml").write_text(SMALL)
     planned = hpc_mlsm(folder, "plan", "metals.yaml", "--site", "small.yaml")
     assert planned.returncode == 1
@@ -62,7 +62,7 @@ def test_what_does_not_fit_is_refused_by_plan_and_submit_with_figure_and_remedy(
     assert len((folder / "asked").read_text().splitlines()) == 7
 
 
-def test_a_dry_run_prints_the_refusal_as_comments_before_the_scripts_and_makes_no_run(folder: Path) -> None:  # noqa: F811
+def test_a_dry_run_prints_the_refusal_as_comments_before_the_scripts_and_makes_no_run(folder: Path) -> None:
     (folder / "small.yaml").write_text(SMALL)
     result = hpc_mlsm(folder, "submit", "metals.yaml", "--site", "small.yaml", "--dry-run")
     assert result.returncode == 1
@@ -73,7 +73,7 @@ def test_a_dry_run_prints_the_refusal_as_comments_before_the_scripts_and_makes_n
     assert (without.returncode, "refused" in without.stdout) == (0, False)
 
 
-def test_a_configuration_for_ranks_is_planned_without_them(folder: Path) -> None:  # noqa: F811
+def test_a_configuration_for_ranks_is_planned_without_them(folder: Path) -> None:
     result = hpc_mlsm(folder, "plan", "metals.yaml", "--set", "executor.kind=runner")
     assert result.returncode == 0, result.stderr
 
@@ -84,7 +84,7 @@ def contents(run: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in found}
 
 
-def test_status_changes_nothing_in_a_live_run(folder: Path) -> None:  # noqa: F811
+def test_status_changes_nothing_in_a_live_run(folder: Path) -> None:
     slow = CONFIG | {"simulate": {"variants": 30_000, "grid": {"r_max": 30.0}}, "executor": {"workers": 1}}
     (folder / "slow.yaml").write_text(yaml.safe_dump(slow))
     command = [sys.executable, "-m", "hpc_mlsm.cli.main", "run", "slow.yaml", "--run", "live"]

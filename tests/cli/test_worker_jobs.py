@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from test_submit import commands, folder  # noqa: F401  (a fixture)
+from site_program import commands
 
 
-def test_workers_in_jobs_may_have_memory_walltime_and_scratch_of_their_own(folder: Path) -> None:  # noqa: F811
+def test_workers_in_jobs_may_have_memory_walltime_and_scratch_of_their_own(folder: Path) -> None:
     (folder / "jobs.yaml").write_text(
         "scratch: /scratch/$USER\nstages: {simulate: {executor: slurm, workers: 8, memory: 2G, walltime: 2-00:00:00, "
         "worker_memory: 4G, worker_walltime: '03:00:00', workers_per_job: 4}}\n"

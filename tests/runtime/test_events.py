@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from hpc_mlsm.errors import RunError
+from hpc_mlsm.runtime.event_log import EventLog, read_events
 from hpc_mlsm.runtime.events import (
     Event,
     EventBus,
-    EventLog,
     Note,
     StageFinished,
     StageStarted,
@@ -17,7 +17,6 @@ from hpc_mlsm.runtime.events import (
     TaskSplit,
     TaskSubmitted,
     WorkerLost,
-    read_events,
     stage_events,
 )
 

@@ -25,12 +25,11 @@ from batches import (
 
 from hpc_mlsm.errors import ExecutorError
 from hpc_mlsm.runtime.dask_deaths import Loss
-from hpc_mlsm.runtime.dask_map import TaskMap
+from hpc_mlsm.runtime.dask_pool import Attendance
 from hpc_mlsm.runtime.dask_worker import ONE_THREAD, numba_cache
-from hpc_mlsm.runtime.events import Event, TaskFailed, TaskRetried, TaskSplit, WorkerLost, ignore
+from hpc_mlsm.runtime.events import Event, TaskFailed, TaskRetried, TaskSplit, WorkerLost
 from hpc_mlsm.runtime.local import LocalExecutor
 from hpc_mlsm.runtime.resources import usable_memory_mb
-from hpc_mlsm.runtime.signals import Drain
 
 
 @pytest.fixture(scope="module")
@@ -152,11 +151,11 @@ def test_patience_with_missing_workers_counts_from_when_they_were_missed(monkeyp
     clock = [0.0]
     monkeypatch.setattr("hpc_mlsm.runtime.dask_pool.time.monotonic", lambda: clock[0])
     pool = Desert()
-    task_map = TaskMap(pool, total, iter([]), stage="long", on_event=ignore, drain=Drain())
+    attendance = Attendance(pool, "long")
 
     def look(at: float, there: list[str]) -> None:
         clock[0], pool.there = at, there
-        task_map._look_after_workers()
+        attendance.look(3)
 
     look(1000.0, [])
     look(1059.0, [])

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from hpc_mlsm.runtime.event_log import EventLog
 from hpc_mlsm.runtime.events import (
     Event,
-    EventLog,
     SetAside,
     StageFinished,
     StageStarted,
