@@ -8,13 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpc_mlsm.plan.cost import StructureCost
-from hpc_mlsm.scattering.settings import PdfSettings
+from hpc_mlsm.scattering.kinds import PatternSettings
 
 TASK_SECONDS = 10.0
 """Aim for the length of a task: long beside what handing it out costs, short beside a walltime."""
 
 MAX_ROWS = 50_000
-"""Patterns in one shard at most; what a worker holds in memory follows from it."""
+"""Patterns in one shard at most."""
+
+MAX_VALUES = 15_050_000
+"""Values in one shard at most, 50 000 patterns of 301 points; what a worker holds in memory follows from it."""
 
 TASKS_PER_WORKER = 4
 """At least this many tasks for each worker, so that the last ones to finish do not keep the others waiting."""
@@ -30,7 +33,7 @@ class SimulateTask:
     rows_each: int
     catalogue: Path
     store: Path
-    settings: PdfSettings
+    settings: PatternSettings
     config_hash: str
 
     @property
@@ -59,7 +62,7 @@ class SimulateTask:
 
 def plan_simulation(
     costs: Sequence[StructureCost],
-    settings: PdfSettings,
+    settings: PatternSettings,
     config_hash: str,
     *,
     catalogue: Path,
@@ -75,9 +78,10 @@ def plan_simulation(
         return []
     rows = settings.variants + 1
     total = sum(cost.seconds for cost in costs)
-    wanted = max(total / TASK_SECONDS, len(costs) * rows / MAX_ROWS, TASKS_PER_WORKER * workers)
+    at_most = rows_at_most(len(settings.grid))
+    wanted = max(total / TASK_SECONDS, len(costs) * rows / at_most, TASKS_PER_WORKER * workers)
     n_tasks = max(1, min(len(costs), math.ceil(wanted)))
-    most = max(1, MAX_ROWS // rows)
+    most = max(1, at_most // rows)
     ordered = sorted(costs, key=lambda cost: (-cost.seconds, cost.structure_id))
     shares = _deal(ordered, n_tasks, most)
     tasks = [
@@ -95,6 +99,11 @@ def plan_simulation(
         if share
     ]
     return sorted(tasks, key=lambda task: (-task.cost, task.id))
+
+
+def rows_at_most(points: int) -> int:
+    """Patterns of so many points that one shard may hold."""
+    return max(1, min(MAX_ROWS, MAX_VALUES // points))
 
 
 def _deal(ordered: Sequence[StructureCost], n_tasks: int, most: int) -> list[list[StructureCost]]:
