@@ -11,10 +11,10 @@ SUFFIXES = frozenset({".gr", ".dat", ".txt", ".xy", ".xye", ".csv"})
 """Files with these suffixes are taken from a folder; a file that is named itself may have any."""
 
 
-def find_patterns(paths: Sequence[Path | str]) -> list[Path]:
+def find_patterns(paths: Sequence[Path | str], suffixes: frozenset[str] = SUFFIXES) -> list[Path]:
     """Pattern files among files and folders.
 
-    Folders are searched with all their subfolders for files with one of SUFFIXES, hidden ones left out, and
+    Folders are searched with all their subfolders for files with one of ``suffixes``, hidden ones left out, and
     sorted naturally (``s2.gr`` before ``s10.gr``); files that are named themselves are taken as they are. The
     order of ``paths`` is kept, and no file comes twice.
 
@@ -30,23 +30,23 @@ def find_patterns(paths: Sequence[Path | str]) -> list[Path]:
     for path in map(Path, paths):
         if not path.exists():
             raise PatternError("missing", f"{path}: there is no such file or folder; check the path")
-        for file in _files_in(path) if path.is_dir() else [path]:
+        for file in _files_in(path, suffixes) if path.is_dir() else [path]:
             found.setdefault(os.path.realpath(file), file)
     return list(found.values())
 
 
-def _files_in(folder: Path) -> list[Path]:
+def _files_in(folder: Path, suffixes: frozenset[str]) -> list[Path]:
     files: list[Path] = []
     for parent, folders, names in os.walk(folder, onerror=_refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         files += [
-            Path(parent, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+            Path(parent, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in suffixes
         ]
     if not files:
         raise PatternError(
             "empty_folder",
             f"{folder}: no measured patterns in this folder or below it; files ending in "
-            f"{', '.join(sorted(SUFFIXES))} were looked for",
+            f"{', '.join(sorted(suffixes))} were looked for",
         )
     return sorted(files, key=_natural_key)
 

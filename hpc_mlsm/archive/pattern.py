@@ -28,7 +28,8 @@ class Pattern:
         Unit of ``x``: "angstrom", "nm", "degree", "1/angstrom", "1/nm"; None where the file does not say it.
     metadata : dict
         What the header says, under these keys where present: q_min, q_max, q_max_inst, q_damp, q_broad (1/Å),
-        r_min, r_max, r_step (unit of r), wavelength (Å), temperature (K), composition, radiation ("xray",
+        r_min, r_max, r_step (unit of r), wavelength, wavelength_2 (Å; Kα1 and Kα2 where the file names lines),
+        wavelength_ratio (intensity of Kα2 to Kα1), temperature (K), composition, radiation ("xray",
         "neutron"), program, x_label, y_label, y_unit ("1/angstrom^2" or "1/nm^2").
     source : str
         Path that the pattern was read from.

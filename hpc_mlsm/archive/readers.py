@@ -31,8 +31,13 @@ def read_pattern(path: Path | str) -> Pattern:
         constant.
     """
     path = Path(path)
+    return pattern_of_text(decode(bytes_of(path), str(path)), path)
+
+
+def pattern_of_text(lines: list[str], path: Path) -> Pattern:
+    """The pattern in the lines of a text file; raises what ``read_pattern`` does."""
     source = str(path)
-    table = parse(decode(_bytes_of(path), source), source)
+    table = parse(lines, source)
     columns = read_columns(table.header, table.rows.shape[1], path.suffix.lower())
     x, y = table.rows[:, columns.x].copy(), table.rows[:, columns.y].copy()
     _check(x, y, table, source)
@@ -61,7 +66,14 @@ def read_patterns(paths: Iterable[Path]) -> tuple[list[Pattern], list[PatternRej
     return patterns, rejects
 
 
-def _bytes_of(path: Path) -> bytes:
+def bytes_of(path: Path) -> bytes:
+    """Content of a file that can be one pattern.
+
+    Raises
+    ------
+    PatternError
+        "missing", "unreadable" or "too_large".
+    """
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:

@@ -193,7 +193,7 @@ def _insert(connection: sqlite3.Connection, entry: StoredStructure, path: str) -
         if winner != path:
             return refused
         connection.execute("DELETE FROM structures WHERE id = ?", (identity,))
-    marks = ", ".join("?" * 23)
+    marks = ", ".join("?" * 25)
     row = _structure_row(entry, path)
     connection.execute(f"INSERT INTO structures ({SUMMARY_COLUMNS}, json) VALUES ({marks})", row)
     return refused
@@ -218,8 +218,8 @@ def _structure_row(entry: StoredStructure, path: str) -> tuple[Any, ...]:
     s = entry.summary
     notes = json.dumps(s.notes, ensure_ascii=False)
     identity = (s.id, s.name, s.formula, " ".join(s.elements), s.n_elements, s.space_group, s.space_group_symbol)
-    cell = (s.a, s.b, s.c, s.alpha, s.beta, s.gamma, s.volume, s.density)
-    return (*identity, *cell, s.n_sites, s.n_atoms, s.cod_id, s.source, s.content_hash, notes, path, entry.json)
+    cell = (s.a, s.b, s.c, s.alpha, s.beta, s.gamma, s.volume, s.density, s.n_sites, s.n_atoms)
+    return (*identity, *cell, s.cod_id, s.source, s.content_hash, notes, path, s.r_factor, s.chemistry, entry.json)
 
 
 def _intact(path: Path, structure_id: str, content_hash: str, text: str) -> Structure:

@@ -29,7 +29,7 @@ __all__ = [
     "store_starter",
 ]
 
-PARSER_VERSION = 1
+PARSER_VERSION = 2
 """Raise it when the rules of parsing change: files parsed by other rules are then parsed again."""
 
 STARTER = "starter:"

@@ -4,6 +4,8 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from hpc_mlsm.structures.chemistry import Chemistry, chemistry_of
+from hpc_mlsm.structures.labels import CRYSTAL_SYSTEMS, system_index
 from hpc_mlsm.structures.structure import Reject, Structure
 
 
@@ -13,6 +15,8 @@ class Summary:
 
     Lengths in Å, angles in degrees, volume in Å³, density in g/cm³. ``n_sites`` counts the asymmetric unit,
     ``n_atoms`` the atoms listed for a whole cell, partly occupied ones included. ``file`` is the file it came from.
+    ``r_factor`` is that of the refinement (0.05 for 5 %) where stated; ``chemistry`` is organic, inorganic or
+    metal_organic (see ``structures.chemistry``).
     """
 
     id: str
@@ -37,6 +41,13 @@ class Summary:
     content_hash: str
     notes: tuple[str, ...]
     file: str = ""
+    r_factor: float | None = None
+    chemistry: Chemistry = "inorganic"
+
+    @property
+    def crystal_system(self) -> str:
+        """Crystal system of the space group: triclinic … cubic."""
+        return CRYSTAL_SYSTEMS[system_index(self.space_group)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +114,8 @@ def stored(structure: Structure) -> StoredStructure:
         source=structure.source,
         content_hash=structure.content_hash,
         notes=structure.notes,
+        r_factor=structure.r_factor,
+        chemistry=chemistry_of(structure),
     )
     return StoredStructure(summary, structure.to_json())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hpc_mlsm.errors import CatalogueError
 
-VERSION = 1
+VERSION = 2
 """Version of the tables, in ``PRAGMA user_version``. Raise it with any change to them."""
 
 APPLICATION_ID = 0x6D6C736D
@@ -18,7 +18,7 @@ BUSY_TIMEOUT_S = 30.0
 
 SUMMARY_COLUMNS = (
     "id, name, formula, elements, n_elements, space_group, space_group_symbol, a, b, c, alpha, beta, gamma, "
-    "volume, density, n_sites, n_atoms, cod_id, source, content_hash, notes, file"
+    "volume, density, n_sites, n_atoms, cod_id, source, content_hash, notes, file, r_factor, chemistry"
 )
 
 _TABLES = """
@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS structures (
     alpha REAL NOT NULL, beta REAL NOT NULL, gamma REAL NOT NULL,
     volume REAL NOT NULL, density REAL NOT NULL, n_sites INTEGER NOT NULL, n_atoms INTEGER NOT NULL,
     cod_id INTEGER, source TEXT NOT NULL, content_hash TEXT NOT NULL, notes TEXT NOT NULL, file TEXT NOT NULL,
-    json TEXT NOT NULL
+    r_factor REAL, chemistry TEXT NOT NULL, json TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS structures_by_file ON structures (file);
 CREATE INDEX IF NOT EXISTS structures_by_content ON structures (id, content_hash);

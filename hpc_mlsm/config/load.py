@@ -126,7 +126,7 @@ def _section(raw: Any, settings: Any, path: str, problems: list[str]) -> Any:
             problems.append(_unknown(own, str(key), list(hints)))
         elif value is None and type(None) in _leaves(hints[key]):
             pass  # a section that may be left out
-        elif (nested := _dataclass_of(hints[key])) is not None:
+        elif (nested := _dataclass_of(hints[key], value)) is not None:
             value = _section(value, nested, own, problems)
         else:
             problems += _wrong_numbers(value, hints[key], own)
@@ -185,9 +185,13 @@ def _words(hint: Any) -> str:
     return "a whole number" if int in leaves else "a number" if float in leaves else "text"
 
 
-def _dataclass_of(hint: Any) -> Any:
+def _dataclass_of(hint: Any, value: Any) -> Any:
+    """The settings that a section is made of; of several, those whose ``kind`` the section names, or the first."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return next((found for found in map(_dataclass_of, typing.get_args(hint)) if found), None)
+        found = [one for one in (_dataclass_of(part, value) for part in typing.get_args(hint)) if one]
+        kind = value.get("kind") if isinstance(value, dict) else None
+        named = (one for one in found if kind is not None and getattr(one, "kind", None) == kind)
+        return next(named, found[0] if found else None)
     return hint if dataclasses.is_dataclass(hint) else None
 
 

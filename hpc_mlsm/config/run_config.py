@@ -12,6 +12,7 @@ from hpc_mlsm.evaluation.splits import SplitSettings, split_variants
 from hpc_mlsm.grouping.settings import GroupSettings
 from hpc_mlsm.models.settings import BoostedSettings, RetrievalSettings, TogetherSettings
 from hpc_mlsm.runtime.settings import ExecutorSettings
+from hpc_mlsm.scattering.kinds import PatternSettings
 from hpc_mlsm.scattering.settings import PdfSettings
 from hpc_mlsm.structures.element_filter import ElementFilter
 
@@ -82,7 +83,7 @@ class RunConfig:
     name: Annotated[str, MinLen(1)] = "pdf"
     source: SourceSettings = field(default_factory=SourceSettings)
     select: Selection = field(default_factory=Selection)
-    simulate: PdfSettings = field(default_factory=PdfSettings)
+    simulate: PatternSettings = field(default_factory=PdfSettings)
     group: GroupSettings = field(default_factory=GroupSettings)
     split: SplitSettings = field(default_factory=SplitSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
@@ -91,8 +92,25 @@ class RunConfig:
     executor: ExecutorSettings = field(default_factory=ExecutorSettings)
 
     def __post_init__(self) -> None:
-        split_variants("", self.simulate.variants, self.split)  # refuses too few, better now than after simulating
+        if isinstance(self.simulate, PdfSettings):
+            split_variants("", self.simulate.variants, self.split)  # refuses too few, better now than after simulating
         if "/" in self.name or self.name.startswith("."):
             raise ConfigError(
                 f"name: found {self.name!r}; the run's folder is called so, which forbids / anywhere and . in front"
             )
+
+    @property
+    def pdf(self) -> PdfSettings:
+        """Settings of the simulation where it is one of PDFs.
+
+        Raises
+        ------
+        ConfigError
+            If the run is about other patterns.
+        """
+        if not isinstance(self.simulate, PdfSettings):
+            raise ConfigError(
+                f"simulate.kind is {self.simulate.kind!r}, which this stage cannot use; it needs a run with "
+                "simulate.kind: pdf"
+            )
+        return self.simulate

@@ -1,12 +1,15 @@
 """What simulating one structure costs, projected from its cell alone."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
+from hpc_mlsm.scattering.kinds import PatternSettings
+from hpc_mlsm.scattering.powder.settings import PowderSettings
 from hpc_mlsm.scattering.settings import PdfSettings
 from hpc_mlsm.structures.structure import Structure
-from hpc_mlsm.structures.symmetry import invariant_metrics
+from hpc_mlsm.structures.symmetry import invariant_metrics, rotations_and_translations
 
 SECONDS_PER_PATTERN = 3.5e-5
 """Smearing, band limit and writing of one pattern of 301 points, on one core of 2023."""
@@ -21,6 +24,29 @@ BYTES_PER_VALUE = 3.4
 """Of a compressed float32 value in a shard."""
 
 
+SECONDS_PER_STRUCTURE = 4e-4
+"""Before the first line of a powder pattern: sampling, symmetry, tables."""
+
+SECONDS_PER_REFLECTION = 2e-8
+"""Deciding whether a reflection, equivalent ones counted, is a unique and present one."""
+
+SECONDS_PER_TERM = 1e-9
+"""One atom's share of one structure factor."""
+
+SECONDS_PER_LINE = 4e-7
+"""One line of one wavelength in one pattern, at 4501 points and exponents of 1.5."""
+
+SECONDS_PER_POINT = 6e-9
+"""One point of a powder pattern, its share of writing included."""
+
+SECONDS_PER_NOISY_POINT = 2e-8
+"""Counting noise in one point."""
+
+
+BYTES_PER_CLEAN_VALUE = 2.2
+"""Of a powder pattern without noise, which compresses better."""
+
+
 @dataclass(frozen=True)
 class StructureCost:
     """Projection for one structure: seconds on one core, patterns (base included), and bytes in the store."""
@@ -31,8 +57,15 @@ class StructureCost:
     bytes: float
 
 
-def structure_cost(structure: Structure, settings: PdfSettings) -> StructureCost:
-    """Projected cost of simulating a structure.
+def structure_cost(structure: Structure, settings: PatternSettings) -> StructureCost:
+    """Projected cost of simulating a structure."""
+    if isinstance(settings, PowderSettings):
+        return _powder_cost(structure, settings)
+    return _pdf_cost(structure, settings)
+
+
+def _pdf_cost(structure: Structure, settings: PdfSettings) -> StructureCost:
+    """Cost of PDFs.
 
     The neighbours of the atoms of the asymmetric unit are counted from the number density; how many of their
     distances stay distinct under strain is bounded by how many squared lengths the symmetry tells apart.
@@ -51,3 +84,32 @@ def structure_cost(structure: Structure, settings: PdfSettings) -> StructureCost
         + rows * SECONDS_PER_PATTERN * max(1.0, len(grid) / 301)
     )
     return StructureCost(structure.id, float(seconds), rows, rows * len(grid) * BYTES_PER_VALUE)
+
+
+def _powder_cost(structure: Structure, settings: PowderSettings) -> StructureCost:
+    """Cost of powder patterns.
+
+    The reflections of the sphere are counted from the cell's volume, and those that symmetry leaves; atoms are those
+    that centring and a centre of inversion do not give.
+    """
+    distinct, centring, centric = _symmetry(structure.operations)
+    sphere = 4.19 * structure.cell.volume / settings.d_min**3
+    unique = 1 + sphere / (centring * distinct * (1 if centric else 2))
+    atoms = len(structure.unit_cell) / (centring * (2 if centric else 1))
+    rows, points = settings.variants + 1, len(settings.grid)
+    each = unique * len(settings.radiation.wavelengths) * SECONDS_PER_LINE + points * SECONDS_PER_POINT
+    noisy = settings.counts[1] > 0
+    if noisy:
+        each += points * SECONDS_PER_NOISY_POINT
+    seconds = SECONDS_PER_STRUCTURE + sphere * SECONDS_PER_REFLECTION + unique * atoms * SECONDS_PER_TERM + rows * each
+    size = rows * points * (BYTES_PER_VALUE if noisy else BYTES_PER_CLEAN_VALUE)
+    return StructureCost(structure.id, float(seconds), rows, size)
+
+
+@lru_cache(maxsize=4096)
+def _symmetry(operations: tuple[str, ...]) -> tuple[int, int, bool]:
+    """Distinct rotations, lattice points of a cell, and whether there is a centre of inversion."""
+    rotations, _ = rotations_and_translations(operations)
+    distinct = len(np.unique(rotations, axis=0))
+    centric = bool((np.abs(rotations + np.eye(3)).max(axis=(1, 2)) < 1e-6).any())
+    return distinct, len(rotations) // distinct, centric

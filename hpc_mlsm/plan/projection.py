@@ -8,8 +8,8 @@ from hpc_mlsm.errors import PlanError
 from hpc_mlsm.models.projection import TrainingMemory, boosted_memory, remedy
 from hpc_mlsm.models.settings import BoostedSettings
 from hpc_mlsm.plan.cost import StructureCost
-from hpc_mlsm.plan.tasks import MAX_ROWS
-from hpc_mlsm.scattering.settings import PdfSettings
+from hpc_mlsm.plan.tasks import rows_at_most
+from hpc_mlsm.scattering.kinds import PatternSettings
 
 SECONDS_PER_CELL = {"per_class": 2.4e-10, "vector": 4.8e-10}
 """A boosting round costs this per training row, point, level and class, on one core (XGBoost 3.2 hist, 64 bins).
@@ -49,7 +49,7 @@ class Projection:
 def project(
     costs: list[StructureCost],
     n_tasks: int,
-    settings: PdfSettings,
+    settings: PatternSettings,
     boosted: BoostedSettings,
     shares: tuple[float, float],
     *,
@@ -86,7 +86,8 @@ def project(
         tasks=n_tasks,
         workers=workers,
         simulate_seconds=sum(cost.seconds for cost in costs) / workers,
-        simulate_memory=WORKER_BYTES + BYTES_PER_PATTERN_VALUE * points * _rows_of_a_task(costs, patterns, n_tasks),
+        simulate_memory=WORKER_BYTES
+        + BYTES_PER_PATTERN_VALUE * points * _rows_of_a_task(costs, patterns, n_tasks, points),
         store_bytes=sum(cost.bytes for cost in costs),
         group_memory=4.0 * n_structures * points + 1e9,
         group_flops=float(n_structures) ** 2 * points,
@@ -101,11 +102,13 @@ def project(
     )
 
 
-def _rows_of_a_task(costs: list[StructureCost], patterns: int, n_tasks: int) -> float:
+def _rows_of_a_task(costs: list[StructureCost], patterns: int, n_tasks: int, points: int) -> float:
     """Patterns in the largest task: tasks are alike in cost, so that one of cheap structures may have many more."""
     if not costs:
         return 0
-    return max(max(cost.patterns for cost in costs), min(MAX_ROWS, 3 * patterns / max(1, n_tasks), patterns))
+    return max(
+        max(cost.patterns for cost in costs), min(rows_at_most(points), 3 * patterns / max(1, n_tasks), patterns)
+    )
 
 
 def refuse_what_cannot_fit(projection: Projection, run: Path, memory: float, *, sharing: int | None = None) -> None:

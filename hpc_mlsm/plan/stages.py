@@ -8,8 +8,8 @@ from hpc_mlsm.models.settings import BoostedSettings
 from hpc_mlsm.plan.cost import StructureCost
 from hpc_mlsm.plan.projection import BYTES_PER_PATTERN_VALUE, SECONDS_PER_CELL, WORKER_BYTES
 from hpc_mlsm.plan.shape import StageShape, goes
-from hpc_mlsm.plan.tasks import MAX_ROWS, TASK_SECONDS, number_of_tasks
-from hpc_mlsm.scattering.settings import PdfSettings
+from hpc_mlsm.plan.tasks import TASK_SECONDS, number_of_tasks, rows_at_most
+from hpc_mlsm.scattering.kinds import PatternSettings
 
 STARTUP_S = 10.0
 """Until workers are there and have compiled the kernels."""
@@ -54,7 +54,7 @@ class Inventory:
     structures: int
     classes: int
     classes_known: bool
-    settings: PdfSettings
+    settings: PatternSettings
     boosted: BoostedSettings
     shares: tuple[float, float]
     train_workers: int | None = None
@@ -175,10 +175,11 @@ def _simulate(what: Inventory, shape: StageShape) -> StageNeed:
     if not what.costs:
         return StageNeed(shape, 0, workers, 0.0, 0.0, "", WORKER_BYTES)
     total = what.seconds
-    tasks = number_of_tasks(total, what.patterns, len(what.costs))
+    at_most = rows_at_most(len(what.settings.grid))
+    tasks = number_of_tasks(total, what.patterns, len(what.costs), at_most)
     structure = max(cost.seconds for cost in what.costs)
     longest = max(structure, total / tasks)
-    largest = max(max(cost.patterns for cost in what.costs), min(MAX_ROWS, 3 * what.patterns / tasks, what.patterns))
+    largest = max(max(cost.patterns for cost in what.costs), min(at_most, 3 * what.patterns / tasks, what.patterns))
     return StageNeed(
         shape,
         tasks,

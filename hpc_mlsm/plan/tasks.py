@@ -8,13 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpc_mlsm.plan.cost import StructureCost
-from hpc_mlsm.scattering.settings import PdfSettings
+from hpc_mlsm.scattering.kinds import PatternSettings
 
 TASK_SECONDS = 10.0
 """Aim for the length of a task: long beside what handing it out costs, short beside a walltime."""
 
 MAX_ROWS = 50_000
-"""Patterns in one shard at most; what a worker holds in memory follows from it."""
+"""Patterns in one shard at most."""
+
+MAX_VALUES = 15_050_000
+"""Values in one shard at most, 50 000 patterns of 301 points; what a worker holds in memory follows from it."""
 
 MANY_TASKS = 256
 """Little work is divided into as many tasks, so that many workers have something to do and end together."""
@@ -33,7 +36,7 @@ class SimulateTask:
     rows_each: int
     catalogue: Path
     store: Path
-    settings: PdfSettings
+    settings: PatternSettings
     config_hash: str
 
     @property
@@ -62,7 +65,7 @@ class SimulateTask:
 
 def plan_simulation(
     costs: Sequence[StructureCost],
-    settings: PdfSettings,
+    settings: PatternSettings,
     config_hash: str,
     *,
     catalogue: Path,
@@ -90,7 +93,8 @@ def plan_simulation(
     list of SimulateTask
         Largest first.
     """
-    tasks = _divide(costs, settings.variants + 1)
+    at_most = rows_at_most(len(settings.grid))
+    tasks = _divide(costs, settings.variants + 1, at_most)
     if missing is not None:
         wanted, closed = set(missing), set(aside)
         whole: list[list[StructureCost]] = []
@@ -101,7 +105,7 @@ def plan_simulation(
                 whole.append(open_share)
             else:
                 rest += open_share
-        tasks = [share for share in (*whole, *_divide(rest, settings.variants + 1)) if share]
+        tasks = [share for share in (*whole, *_divide(rest, settings.variants + 1, at_most)) if share]
     planned = [
         SimulateTask(
             id=_task_id(tuple(cost.structure_id for cost in share), config_hash),
@@ -118,19 +122,24 @@ def plan_simulation(
     return sorted(planned, key=lambda task: (-task.cost, task.id))
 
 
-def number_of_tasks(seconds: float, patterns: int, structures: int) -> int:
-    """Into how many tasks so much work is divided."""
-    wanted = max(seconds / TASK_SECONDS, min(MANY_TASKS, seconds / SHORTEST_S), patterns / MAX_ROWS)
+def number_of_tasks(seconds: float, patterns: int, structures: int, at_most: int = MAX_ROWS) -> int:
+    """Into how many tasks so much work is divided, of which none is to have more than ``at_most`` patterns."""
+    wanted = max(seconds / TASK_SECONDS, min(MANY_TASKS, seconds / SHORTEST_S), patterns / at_most)
     return max(1, min(structures, math.ceil(wanted)))
 
 
-def _divide(costs: Sequence[StructureCost], rows: int) -> list[list[StructureCost]]:
+def _divide(costs: Sequence[StructureCost], rows: int, at_most: int) -> list[list[StructureCost]]:
     """Shares of about equal cost, none of them empty, for structures of so many patterns each."""
     if not costs:
         return []
-    n_tasks = number_of_tasks(sum(cost.seconds for cost in costs), len(costs) * rows, len(costs))
+    n_tasks = number_of_tasks(sum(cost.seconds for cost in costs), len(costs) * rows, len(costs), at_most)
     ordered = sorted(costs, key=lambda cost: (-cost.seconds, cost.structure_id))
-    return [share for share in _deal(ordered, n_tasks, max(1, MAX_ROWS // rows)) if share]
+    return [share for share in _deal(ordered, n_tasks, max(1, at_most // rows)) if share]
+
+
+def rows_at_most(points: int) -> int:
+    """Patterns of so many points that one shard may hold."""
+    return max(1, min(MAX_ROWS, MAX_VALUES // points))
 
 
 def _deal(ordered: Sequence[StructureCost], n_tasks: int, most: int) -> list[list[StructureCost]]:

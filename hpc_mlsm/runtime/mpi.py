@@ -62,6 +62,12 @@ class MpiMeeting:
     def forget(self) -> None:
         """Nothing was left."""
 
+    def gather(self, own: Any) -> list[Any]:
+        """What each rank gives, on every rank, in the order of ranks; MPI is over then."""
+        found: list[Any] = self._world.allgather(own)
+        self._mpi.Finalize()
+        return found
+
     def _meet(self, contact: Contact | None) -> Any:
         heard = self._world.bcast(contact, root=SCHEDULER_RANK)
         # From here on ranks may end one by one, and the driver without the others.

@@ -1,21 +1,27 @@
-"""The compiled kernels as a whole: making them all, and telling one state of their code from another."""
+"""The compiled kernels of an engine as a whole: making them all, and telling one state of their code from another."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numba
 from llvmlite import binding  # type: ignore[import-untyped]
 
-from hpc_mlsm.scattering import histogram, neighbours
 from hpc_mlsm.scattering.engines import simulate_structure
+from hpc_mlsm.scattering.kinds import PatternSettings
 from hpc_mlsm.scattering.settings import PdfSettings
 from hpc_mlsm.structures.structure import Cell, Site, Structure
 
-_MODULES = (histogram, neighbours)
+FOLDER = Path(__file__).parent
 
 
-def compile_kernels() -> None:
-    """Compile all that the native engine needs, or load it from numba's cache: some seconds, or 0.2 s."""
+def compiles(settings: PatternSettings) -> bool:
+    """Whether the engine of these settings has kernels to compile."""
+    return not isinstance(settings, PdfSettings) or settings.engine == "native"
+
+
+def compile_kernels(settings: PatternSettings) -> None:
+    """Compile all that a simulation with these settings needs, or load it from numba's cache: seconds, or 0.2 s."""
     polonium = Structure(
         id="polonium",
         name="Po",
@@ -25,14 +31,13 @@ def compile_kernels() -> None:
         operations=("x,y,z",),
         sites=(Site("Po1", "Po", 0.0, 0.0, 0.0),),
     )
-    simulate_structure(polonium, PdfSettings(variants=1))
+    simulate_structure(polonium, replace(settings, variants=1))
 
 
-def kernels_stamp() -> str:
-    """Another one whenever numba would compile anew: for other files of kernels, numba, or processor."""
-    digest = hashlib.sha256(f"{numba.__version__} {binding.get_host_cpu_name()}".encode())
-    for module in _MODULES:
-        path = Path(str(module.__file__))
+def kernels_stamp(settings: PatternSettings) -> str:
+    """Another one whenever numba would compile anew: for other code, numba, processor, or kind of patterns."""
+    digest = hashlib.sha256(f"{settings.kind} {numba.__version__} {binding.get_host_cpu_name()}".encode())
+    for path in sorted(FOLDER.rglob("*.py")):
         found = path.stat()
         digest.update(f"{path} {found.st_mtime_ns} {found.st_size}".encode())
-    return digest.hexdigest()[:16]
+    return f"{settings.kind}-{digest.hexdigest()[:16]}"

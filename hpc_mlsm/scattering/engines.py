@@ -1,20 +1,24 @@
-"""The engines that compute PDFs, behind one signature, and what the simulate stage asks of them."""
+"""The engines that compute patterns, and what the simulate stage asks of them whatever the kind of pattern."""
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpc_mlsm.errors import ConfigError
 from hpc_mlsm.scattering.conditions import Engine, PdfConditions, PdfGrid
+from hpc_mlsm.scattering.kinds import PatternSettings
 from hpc_mlsm.scattering.pairs import pair_lists
 from hpc_mlsm.scattering.pdf import least_stretch, reach, simulate_pdf
-from hpc_mlsm.scattering.settings import EngineName, PdfSettings
+from hpc_mlsm.scattering.powder.engine import POWDER_ENGINE_VERSION, simulate_powder
+from hpc_mlsm.scattering.powder.settings import PowderSettings
+from hpc_mlsm.scattering.settings import EngineName
+from hpc_mlsm.scattering.simulated import SimulatedStructure
 from hpc_mlsm.scattering.variants import Variants, base_variant, sample_variants
 from hpc_mlsm.structures.structure import Structure
 
 ENGINE_VERSION = 1
-"""Raised when an engine's results change, so that stored patterns are computed anew."""
+"""Raised when a PDF engine's results change, so that stored patterns are computed anew."""
 
 UNITS = {
     "u_iso": "angstrom^2",
@@ -26,17 +30,6 @@ UNITS = {
     "q_broad": "1/angstrom",
     "diameter": "angstrom",
 }
-
-
-@dataclass(frozen=True)
-class SimulatedStructure:
-    """Base pattern (n,), variant patterns (V, n), and the parameters of each variant as (unit, array (V,))."""
-
-    structure_id: str
-    content_hash: str
-    base: NDArray[np.float32]
-    patterns: NDArray[np.float32]
-    parameters: dict[str, tuple[str, NDArray[np.float64]]]
 
 
 def get_engine(name: EngineName) -> Engine:
@@ -68,8 +61,15 @@ def native_engine(
     return simulate_pdf(chunks, axis_scales, conditions, grid)
 
 
-def simulate_structure(structure: Structure, settings: PdfSettings) -> SimulatedStructure:
-    """Base pattern and variants of one structure, computed together so that its pairs are listed once."""
+def engine_version(settings: PatternSettings) -> int:
+    """Version of the engine that these settings ask for."""
+    return POWDER_ENGINE_VERSION if isinstance(settings, PowderSettings) else ENGINE_VERSION
+
+
+def simulate_structure(structure: Structure, settings: PatternSettings) -> SimulatedStructure:
+    """Base pattern and variants of one structure, computed together so that pairs or reflections are listed once."""
+    if isinstance(settings, PowderSettings):
+        return simulate_powder(structure, settings)
     engine = get_engine(settings.engine)
     variants = sample_variants(structure, settings)
     base = base_variant(settings)

@@ -27,6 +27,8 @@ class PdfSettings:
 
     Attributes
     ----------
+    kind
+        Tells these settings from those of other patterns.
     grid
         Output grid, Å.
     variants
@@ -51,6 +53,7 @@ class PdfSettings:
         Who computes; pdffit2 has no q_min and accepts only 0.
     """
 
+    kind: Literal["pdf"] = "pdf"
     grid: PdfGrid = field(default_factory=PdfGrid)
     variants: Annotated[int, Ge(1), Lt(100_000)] = 100
     strain: Annotated[float, Interval(ge=0, lt=0.5)] = 0.04

@@ -42,12 +42,12 @@ def sample_variants(structure: Structure, settings: PdfSettings) -> Variants:
     generator = seed_of(structure.id, settings.seed)
     unit = qmc.LatinHypercube(d=n_lengths + 1 + len(varied), rng=generator).random(settings.variants)
     factors = 1 + settings.strain * (2 * unit[:, :n_lengths] - 1)
-    columns = {"u_iso": _scaled(unit[:, n_lengths], settings.u_iso)}
+    columns = {"u_iso": evenly(unit[:, n_lengths], settings.u_iso)}
     for column, name in enumerate(varied, start=n_lengths + 1):
         if name == "diameter":
-            columns[name] = _sample_diameter(unit[:, column], settings.diameter)
+            columns[name] = evenly_in_inverse(unit[:, column], settings.diameter)
         else:
-            columns[name] = _scaled(unit[:, column], getattr(settings, name))
+            columns[name] = evenly(unit[:, column], getattr(settings, name))
     for name in set(SAMPLED_CONDITIONS) - set(varied):
         columns[name] = np.full(settings.variants, getattr(settings, name)[0])
     return Variants(factors[:, list(classes)], PdfConditions(**columns))
@@ -67,12 +67,13 @@ def _spans(limits: tuple[float, float]) -> bool:
     return limits[1] > limits[0]
 
 
-def _scaled(unit: NDArray[np.float64], limits: tuple[float, float]) -> NDArray[np.float64]:
+def evenly(unit: NDArray[np.float64], limits: tuple[float, float]) -> NDArray[np.float64]:
+    """Numbers in [0, 1) spread over a range."""
     return limits[0] + (limits[1] - limits[0]) * unit
 
 
-def _sample_diameter(unit: NDArray[np.float64], limits: tuple[float, float]) -> NDArray[np.float64]:
-    """Even in 1/diameter; a lower limit of 0 stands for particles without a size limit, 1/diameter = 0."""
+def evenly_in_inverse(unit: NDArray[np.float64], limits: tuple[float, float]) -> NDArray[np.float64]:
+    """Sizes evenly spread in 1/size; a lower limit of 0 stands for particles without a size limit, 1/size = 0."""
     smallest, largest = limits
-    inverse = _scaled(unit, (0.0 if smallest == 0 else 1 / largest, 1 / largest if smallest == 0 else 1 / smallest))
+    inverse = evenly(unit, (0.0 if smallest == 0 else 1 / largest, 1 / largest if smallest == 0 else 1 / smallest))
     return np.divide(1.0, inverse, out=np.zeros_like(inverse), where=inverse > 0)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import psutil
@@ -61,7 +61,7 @@ def open_run(run: RunDirectory, config: RunConfig, listener: Listener) -> Iterat
     run.path.mkdir(parents=True, exist_ok=True)
     with stoppable(), EventLog(run.events) as log, RunLock(run.path, on_event=listener):
         run.save(config)
-        context = RunContext(run, config, EventBus(log, listener))
+        context = RunContext(replace(run, kind=config.simulate.kind), config, EventBus(log, listener))
         try:
             yield context
         finally:

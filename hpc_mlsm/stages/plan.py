@@ -15,6 +15,7 @@ from hpc_mlsm.plan.stages import Inventory
 from hpc_mlsm.plan.tasks import plan_simulation
 from hpc_mlsm.runtime.capacity import planned_workers, sharing
 from hpc_mlsm.scattering.engines import simulate_structure
+from hpc_mlsm.scattering.powder.settings import PowderSettings
 from hpc_mlsm.stages import ingest
 from hpc_mlsm.stages.context import RunContext, available_memory
 from hpc_mlsm.stages.group import current_groups
@@ -23,6 +24,9 @@ from hpc_mlsm.stages.train_together import MIN_ROWS
 from hpc_mlsm.store.patterns import PatternStore
 
 TIMED_STRUCTURES = 3
+
+CRYSTAL_SYSTEMS = 7
+"""The classes of powder patterns."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,8 @@ def _missing(context: RunContext, wanted: list[tuple[str, str]]) -> list[str]:
 
 
 def _known_classes(context: RunContext) -> int | None:
+    if isinstance(context.config.simulate, PowderSettings):
+        return CRYSTAL_SYSTEMS
     if not context.run.patterns.is_dir():
         return None
     try:

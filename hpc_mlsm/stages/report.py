@@ -189,7 +189,7 @@ def _weak_spot(bundle: Bundle, score: ClassScore) -> WeakSpot:
 
 
 def _patterns(context: RunContext, bundle: Bundle, classified: Classified) -> tuple[PatternResult, ...]:
-    settings, grid = context.config.report, context.config.simulate.grid
+    settings, grid = context.config.report, context.config.pdf.grid
     results = []
     for number, (pattern, measured, ranking) in enumerate(
         zip(classified.patterns, classified.measured, classified.rankings, strict=True)
@@ -197,8 +197,8 @@ def _patterns(context: RunContext, bundle: Bundle, classified: Classified) -> tu
         fits: tuple[CandidateFit, ...] = ()
         expected = expected_structure(Path(pattern.source))
         if number < settings.max_figures:
-            q_max = pattern.number("q_max") or float(np.mean(context.config.simulate.q_max))
-            q_min = pattern.number("q_min") or float(np.mean(context.config.simulate.q_min))
+            q_max = pattern.number("q_max") or float(np.mean(context.config.pdf.q_max))
+            q_min = pattern.number("q_min") or float(np.mean(context.config.pdf.q_min))
             fits = _fits(bundle, ranking, measured, grid, (q_min, q_max), settings.fits)
         results.append(
             PatternResult(

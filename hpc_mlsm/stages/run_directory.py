@@ -18,9 +18,10 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """Paths inside a run directory."""
+    """Paths inside a run directory; ``kind`` is that of the patterns which the run is about."""
 
     path: Path
+    kind: str = "pdf"
 
     @property
     def config_file(self) -> Path:
@@ -34,8 +35,8 @@ class RunDirectory:
 
     @property
     def patterns(self) -> Path:
-        """Store of simulated PDFs."""
-        return self.path / "patterns" / "pdf"
+        """Store of simulated patterns."""
+        return self.path / "patterns" / self.kind
 
     @property
     def groups(self) -> Path:
@@ -107,10 +108,10 @@ def resolve(target: Path, run: Path | None, overrides: Sequence[str]) -> tuple[R
     existing directory of another schema is refused before anything in it is touched.
     """
     if target.is_dir():
-        directory = RunDirectory(target)
-        return directory, directory.load(overrides)
+        config = RunDirectory(target).load(overrides)
+        return RunDirectory(target, config.simulate.kind), config
     config = load_config(target, overrides)
-    directory = RunDirectory(run or Path("runs") / config.name)
+    directory = RunDirectory(run or Path("runs") / config.name, config.simulate.kind)
     if directory.config_file.exists():
         directory.load()
     return directory, config

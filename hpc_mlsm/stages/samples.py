@@ -28,14 +28,14 @@ def write_samples(run: RunDirectory, config: RunConfig, ids: list[str]) -> list[
     """
     folder = run.predictions / "samples"
     folder.mkdir(parents=True, exist_ok=True)
-    generator = seed_of("samples", config.simulate.seed)
+    generator = seed_of("samples", config.pdf.seed)
     chosen = generator.choice(sorted(ids), size=min(config.predict.samples, len(ids)), replace=False)
     with Catalogue(run.catalogue, read_only=True) as catalogue:
         structures = {structure.id: structure for structure in catalogue.structures([str(key) for key in chosen])}
     paths = []
     for number, key in enumerate(chosen, start=1):
         path = folder / f"sample-{number}.gr"
-        write_durably(path, _sample_file(structures[str(key)], config.simulate, generator).encode())
+        write_durably(path, _sample_file(structures[str(key)], config.pdf, generator).encode())
         paths.append(path)
     for old in set(folder.glob("sample-*.gr")) - set(paths):
         old.unlink()

@@ -3,7 +3,9 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +19,11 @@ from hpc_mlsm.plan.cost import StructureCost, structure_cost
 from hpc_mlsm.plan.tasks import SimulateTask, plan_simulation
 from hpc_mlsm.runtime.events import stage_events
 from hpc_mlsm.runtime.once_a_node import once_a_node
-from hpc_mlsm.scattering.compiled import compile_kernels, kernels_stamp
-from hpc_mlsm.scattering.engines import ENGINE_VERSION, SimulatedStructure, get_engine, simulate_structure
-from hpc_mlsm.scattering.settings import PdfSettings
+from hpc_mlsm.scattering.compiled import compile_kernels, compiles, kernels_stamp
+from hpc_mlsm.scattering.engines import engine_version, get_engine, simulate_structure
+from hpc_mlsm.scattering.kinds import PatternSettings
+from hpc_mlsm.scattering.powder.settings import PowderSettings
+from hpc_mlsm.scattering.simulated import SimulatedStructure
 from hpc_mlsm.stages.context import RunContext
 from hpc_mlsm.stages.run_directory import RunDirectory
 from hpc_mlsm.store.patterns import PatternStore
@@ -54,9 +58,9 @@ class SimulateSummary:
     shards_damaged: int
 
 
-def config_hash(settings: PdfSettings) -> str:
+def config_hash(settings: PatternSettings) -> str:
     """Names the parameters and the engine's version; patterns with another hash are computed anew."""
-    return fingerprint(settings, ENGINE_VERSION)
+    return fingerprint(settings, engine_version(settings))
 
 
 def selected_keys(run: RunDirectory, selection: Selection) -> list[tuple[str, str]]:
@@ -74,7 +78,8 @@ def run(context: RunContext) -> SimulateSummary:
     there, patterns of withdrawn or changed structures and of other parameters are dropped.
     """
     run, settings = context.run, context.config.simulate
-    get_engine(settings.engine)  # refuses an engine that is not installed before anything is done
+    if not isinstance(settings, PowderSettings):
+        get_engine(settings.engine)  # refuses an engine that is not installed before anything is done
     wanted = selected_keys(run, context.config.select)
     wanted_hash = config_hash(settings)
     with PatternStore.open(run.patterns, "a") as store:
@@ -109,7 +114,7 @@ def run(context: RunContext) -> SimulateSummary:
     )
 
 
-def project_costs(run: RunDirectory, ids: Sequence[str], settings: PdfSettings) -> list[StructureCost]:
+def project_costs(run: RunDirectory, ids: Sequence[str], settings: PatternSettings) -> list[StructureCost]:
     """Projected cost of each structure."""
     with Catalogue(run.catalogue, read_only=True) as catalogue:
         return [structure_cost(structure, settings) for structure in catalogue.structures(ids)]
@@ -164,8 +169,8 @@ def _simulate(
 
 def simulate_task(task: SimulateTask) -> TaskResult:
     """Simulate the structures of one task and write their shard; runs on a worker."""
-    if task.settings.engine == "native":
-        once_a_node(f"pdf-{kernels_stamp()}", compile_kernels)
+    if compiles(task.settings):
+        once_a_node(kernels_stamp(task.settings), partial(compile_kernels, task.settings))
     simulated: list[SimulatedStructure] = []
     rejects: list[Reject] = []
     with Catalogue(task.catalogue, read_only=True) as catalogue:
@@ -188,10 +193,7 @@ def _shard(simulated: Sequence[SimulatedStructure], task: SimulateTask) -> Shard
     counts = [len(one.patterns) for one in simulated]
     names = simulated[0].parameters
     return ShardContent(
-        kind="pdf",
-        axis=Axis("r", "angstrom", task.settings.grid.r),
-        signal="G",
-        signal_unit="1/angstrom^2",
+        **_form(task.settings),
         structure_ids=tuple(one.structure_id for one in simulated),
         content_hashes=tuple(one.content_hash for one in simulated),
         base=np.stack([one.base for one in simulated]),
@@ -203,9 +205,18 @@ def _shard(simulated: Sequence[SimulatedStructure], task: SimulateTask) -> Shard
         },
         variants=np.concatenate([np.arange(count, dtype=np.int64) for count in counts]),
         config_hash=task.config_hash,
-        engine=task.settings.engine,
         code_version=__version__,
     )
+
+
+def _form(settings: PatternSettings) -> dict[str, Any]:
+    """What a shard says of its patterns: their kind, axis, signal, and who computed them."""
+    if isinstance(settings, PowderSettings):
+        axis = Axis("two_theta", "degree", settings.grid.two_theta)
+        unit = "electrons^2/angstrom^6/degree" if settings.largest == 0 else ""
+        return {"kind": "powder", "axis": axis, "signal": "intensity", "signal_unit": unit, "engine": "native"}
+    axis = Axis("r", "angstrom", settings.grid.r)
+    return {"kind": "pdf", "axis": axis, "signal": "G", "signal_unit": "1/angstrom^2", "engine": settings.engine}
 
 
 class _Quarantine:

@@ -1,6 +1,7 @@
 """One file that shows a whole store to a viewer. Never read by the program."""
 
 import os
+from io import BytesIO
 from pathlib import Path
 
 import h5py
@@ -56,7 +57,8 @@ def write_view(store: PatternStore, path: Path) -> None:
 def _image(
     layout: h5py.VirtualLayout, axis: Axis, signal: str, unit: str, ids: list[str], offsets: NDArray[np.int64]
 ) -> bytes:
-    with h5py.File("view", "w", driver="core", backing_store=False, libver=LIBVER) as file:
+    image = BytesIO()
+    with h5py.File(image, "w", libver=LIBVER) as file:
         set_text(file, creator="hpc_mlsm pattern view", default="entry")
         entry = nx_group(file, "entry", "NXentry")
         set_text(entry, default="patterns")
@@ -69,6 +71,4 @@ def _image(
         table = nx_group(entry, "structures", "NXcollection")
         write_texts(table, "id", ids)
         write_bulk(table, "offsets", offsets)
-        file.flush()
-        image: bytes = file.id.get_file_image()
-    return image
+    return image.getvalue()

@@ -115,6 +115,7 @@ def _structure(block: CifBlock, identity: str, source: str) -> Structure:
         cod_id=int(cod_id) if cod_id else None,
         source=_citation(block) or source,
         notes=(*notes, *site_notes),
+        r_factor=_r_factor(block),
     )
     error: StructureError | None = None
     usable: Structure | None = None
@@ -224,6 +225,14 @@ def _corrected(draft: Structure, setting: Symmetry, block: CifBlock) -> Structur
 def _name(block: CifBlock) -> str:
     kinds = ("name_mineral", "name_common", "name_systematic", "formula_structural", "formula_sum")
     return (block.text(*(f"_chemical_{kind}" for kind in kinds), "_pd_phase_name") or "").strip("'\" ")[:200]
+
+
+def _r_factor(block: CifBlock) -> float | None:
+    """R as a fraction; above 1 it was meant in per cent. None where it is not stated, or cannot be one."""
+    value = block.number(*(f"_refine_ls_R_{kind}" for kind in ("factor_gt", "factor_obs", "factor_all", "I_factor")))
+    if value is None or not 0.0 < value <= 100.0:
+        return None
+    return value / 100.0 if value > 1.0 else value
 
 
 def _citation(block: CifBlock) -> str:

@@ -73,7 +73,8 @@ class UnitCell:
     """All atoms of one cell, as arrays over N atoms.
 
     ``site`` says which asymmetric site an atom comes from; atoms of one site are symmetry equivalent and lie together,
-    in the order of the sites. ``u_iso`` (Å²) is NaN where the structure gives none.
+    in the order of the sites. ``operation`` says which of the structure's operations takes the first atom of a site
+    to this one, up to lattice translations. ``u_iso`` (Å²) is NaN where the structure gives none.
     """
 
     fractional: NDArray[np.float64]
@@ -81,6 +82,7 @@ class UnitCell:
     occupancy: NDArray[np.float64]
     u_iso: NDArray[np.float64]
     site: NDArray[np.int64]
+    operation: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -92,6 +94,7 @@ class Structure:
 
     ``operations`` are coordinate triplets ("-x,y+1/2,z") of the whole group, centring included, identity first;
     they rule. ``space_group`` (number) and ``space_group_symbol`` (Hermann-Mauguin, with setting) name them.
+    ``r_factor`` is the conventional R of the refinement (0.05 for 5 %), None where the source states none.
     """
 
     id: str
@@ -104,6 +107,7 @@ class Structure:
     cod_id: int | None = None
     source: str = ""
     notes: tuple[str, ...] = field(default=())
+    r_factor: float | None = None
 
     @cached_property
     def unit_cell(self) -> UnitCell:

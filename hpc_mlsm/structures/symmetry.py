@@ -72,15 +72,16 @@ def expand(structure: Structure, merge_distance: float = MERGE_DISTANCE) -> Unit
     images = np.einsum("nij,sj->sni", rotations, positions) + translations
     close = _squared_lengths(images - positions[:, None], metric) < merge_distance**2
     shared = close.sum(axis=1)
-    found = []
+    found, made_by = [], []
     for index, site in enumerate(sites):
         if shared[index] == 1:
             found.append(images[index] % 1.0)
+            made_by.append(np.arange(len(rotations)))
             continue
         orbit = None
         if site.occupancy <= 0.5 + 1e-3:
             orbit = _special_orbit(positions[index], rotations, translations, metric, ROUNDING_DISTANCE)
-            if orbit is not None and not _coexist(orbit, site.occupancy, metric, merge_distance):
+            if orbit is not None and not _coexist(orbit[0], site.occupancy, metric, merge_distance):
                 orbit = None
         if orbit is None:
             orbit = _special_orbit(positions[index], rotations, translations, metric, merge_distance)
@@ -90,7 +91,8 @@ def expand(structure: Structure, merge_distance: float = MERGE_DISTANCE) -> Unit
                 f"{structure.id}: images of site {site.label} cluster unequally around a special position; "
                 "its coordinates contradict the symmetry",
             )
-        found.append(orbit)
+        found.append(orbit[0])
+        made_by.append(orbit[1])
     counts = [len(orbit) for orbit in found]
     fractional = np.concatenate(found)
     fractional[fractional > 1.0 - 1e-9] = 0.0
@@ -101,6 +103,7 @@ def expand(structure: Structure, merge_distance: float = MERGE_DISTANCE) -> Unit
         occupancy=np.repeat([float(site.occupancy) for site in sites], counts),
         u_iso=np.repeat(u_iso, counts),
         site=np.repeat(np.arange(len(sites), dtype=np.int64), counts),
+        operation=np.concatenate(made_by).astype(np.int64),
     )
 
 
@@ -122,8 +125,10 @@ def _special_orbit(
     translations: NDArray[np.float64],
     metric: NDArray[np.float64],
     tolerance: float,
-) -> NDArray[np.float64] | None:
-    """Orbit of the special position nearest to a point, in the cell; None if there is no such position.
+) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
+    """Orbit of the special position nearest to a point, in the cell, and the operations that make it.
+
+    None if there is no such position.
 
     The mean of the images near the point is where the operations that made them leave it; moving there may bring
     more images near, so it is done until nothing changes.
@@ -142,7 +147,7 @@ def _special_orbit(
     grid = np.round(images * _GRID + 0.2357111317).astype(np.int64) % _GRID
     _, first = np.unique(grid @ np.array([1, _GRID, _GRID**2]), return_index=True)
     first.sort()
-    return images[first] if len(first) * near.sum() == len(images) else None
+    return (images[first], first) if len(first) * near.sum() == len(images) else None
 
 
 @lru_cache(maxsize=4096)

@@ -65,7 +65,8 @@ def other(name: str, old: Any) -> Any:
     if name == "allowed":
         return old | {"Y"} if old else old | {"La"}
     if isinstance(old, frozenset):
-        return old | ({1} if name == "space_groups" else {"La"})
+        values = {"space_groups": 1, "chemistry": "organic", "systems": "cubic"}
+        return old | {values.get(name, "La")}
     if isinstance(old, tuple) and old and isinstance(old[0], float):
         return (old[0], old[1] + 1e-9)
     if isinstance(old, tuple):

@@ -188,3 +188,15 @@ def test_operations_that_form_no_group_are_noticed_on_special_positions() -> Non
     with pytest.raises(StructureError) as caught:
         expand(replace(structure, operations=("x,y,z", "-x,y,z", "x+1/2,y,z")))
     assert caught.value.reason == "site_symmetry"
+
+
+@pytest.mark.parametrize("group", SETTINGS[::7], ids=lambda group: group.xhm())
+def test_the_named_operation_makes_each_atom_of_the_first_of_its_site(group: gemmi.SpaceGroup) -> None:
+    sites = (Site("Fe1", "Fe", 0.0, 0.0, 0.0), Site("O1", "O", 0.17, 0.29, 0.41))
+    structure = Structure("s", "s", cell_for(group), group.number, group.xhm(), operations_of(group), sites)
+    atoms = expand(structure)
+    first = np.searchsorted(atoms.site, atoms.site)
+    for n in range(len(atoms)):
+        op = gemmi.Op(structure.operations[atoms.operation[n]])
+        difference = np.array(op.apply_to_xyz(atoms.fractional[first[n]].tolist())) - atoms.fractional[n]
+        np.testing.assert_allclose(difference - np.round(difference), 0, atol=1e-9)

@@ -1,0 +1,97 @@
+"""Made-up structures as a source of the catalogue: planned as tasks, made by workers, stored like those of files."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hpc_mlsm.catalog.ingest import PARSER_VERSION, IngestResult
+from hpc_mlsm.catalog.rows import FileRecord, FileResult, StoredStructure, outcome_of, stored
+from hpc_mlsm.errors import StructureError
+from hpc_mlsm.structures.structure import Reject
+from hpc_mlsm.structures.synthetic import SyntheticSettings, synthetic_structure
+
+PREFIX = "synthetic:"
+"""The catalogue files made-up structures under paths that begin so."""
+
+PER_TASK = 250
+SECONDS_EACH = 0.022
+GENERATOR_VERSION = 1
+"""Raise it when the same settings give other structures: they are then made again."""
+
+
+@dataclass(frozen=True)
+class SyntheticTask:
+    """Structures ``first`` to ``first + count``, for one worker."""
+
+    settings: SyntheticSettings
+    first: int
+    count: int
+
+    @property
+    def path(self) -> str:
+        """What the catalogue knows these structures by."""
+        return f"{PREFIX}{self.first:07d}-{self.first + self.count:07d}"
+
+    @property
+    def sha256(self) -> str:
+        """Hash of everything that the structures depend on."""
+        chosen = (self.settings.shares, sorted(self.settings.space_groups), self.settings.max_atoms)
+        limits = (self.settings.min_axis, self.settings.max_axis, self.settings.seed)
+        key = repr((GENERATOR_VERSION, *chosen, *limits, self.first, self.count))
+        return hashlib.sha256(key.encode()).hexdigest()
+
+    @property
+    def id(self) -> str:
+        """Name of the task."""
+        return f"synthetic-{self.first:07d}-{self.count}-{self.sha256[:12]}"
+
+    @property
+    def cost(self) -> float:
+        """Projected seconds on one core."""
+        return SECONDS_EACH * self.count
+
+    @property
+    def units(self) -> int:
+        """How many structures."""
+        return self.count
+
+    def split(self) -> tuple["SyntheticTask", ...]:
+        """Two halves; none where there is one structure."""
+        half = self.count // 2
+        if not half:
+            return ()
+        one = SyntheticTask(self.settings, self.first, half)
+        return one, SyntheticTask(self.settings, self.first + half, self.count - half)
+
+
+def plan_synthetic(settings: SyntheticSettings, known: Mapping[str, FileRecord]) -> list[SyntheticTask]:
+    """Tasks for the structures that the catalogue does not hold yet."""
+    tasks = synthetic_tasks(settings)
+    return [
+        task
+        for task in tasks
+        if (record := known.get(task.path)) is None or (record.sha256, record.parser) != (task.sha256, PARSER_VERSION)
+    ]
+
+
+def synthetic_tasks(settings: SyntheticSettings) -> list[SyntheticTask]:
+    """All tasks of the settings; their paths are those that a catalogue keeps."""
+    return [
+        SyntheticTask(settings, first, min(PER_TASK, settings.count - first))
+        for first in range(0, settings.count, PER_TASK)
+    ]
+
+
+def make_synthetic(task: SyntheticTask) -> IngestResult:
+    """Make the structures of a task; for workers. One that cannot be made becomes a reject."""
+    entries: list[StoredStructure] = []
+    rejects: list[Reject] = []
+    for number in range(task.first, task.first + task.count):
+        try:
+            entries.append(stored(synthetic_structure(task.settings, number)))
+        except StructureError as error:
+            identity = f"synthetic/{task.settings.seed}-{number:07d}"
+            rejects.append(Reject(identity, task.path, error.reason, error.detail))
+    outcome = outcome_of(len(entries), len(rejects))
+    record = FileRecord(task.path, task.sha256, 0, -1, PARSER_VERSION, outcome)
+    return IngestResult((FileResult(record, tuple(entries), tuple(rejects)),))

@@ -1,0 +1,103 @@
+"""The course of a training, epoch by epoch: as JSON for figures, and for TensorBoard."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpc_mlsm.durable import write_durably
+from hpc_mlsm.models.cnn_networks import load_tensorflow
+from hpc_mlsm.models.cnn_settings import CnnSettings
+
+HISTORY = "history.json"
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One finished epoch.
+
+    Attributes
+    ----------
+    epoch
+        From 1.
+    loss, accuracy
+        Over the training patterns while they were learnt from, without the penalty on weights.
+    validation_loss, validation_accuracy
+        Mean negative log-likelihood, and share of right answers, after the epoch.
+    learning_rate
+        At its end.
+    steps, rows
+        Steps, and patterns that all ranks together saw.
+    seconds
+        Of the training steps, in all runs of this epoch where it was interrupted.
+    waiting
+        Share of that for which this rank waited for its input.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    learning_rate: float
+    steps: int
+    rows: int
+    seconds: float
+    waiting: float
+
+
+def best_epoch(history: Sequence[EpochRecord], min_delta: float) -> int:
+    """Number of the epoch whose weights are kept: the last that lowered the validation loss by ``min_delta``; 0: none.
+
+    A loss that is not a number never counts as lower.
+    """
+    best, lowest = 0, float("inf")
+    for record in history:
+        if record.validation_loss < lowest - (min_delta if best else 0.0):
+            best, lowest = record.epoch, record.validation_loss
+    return best
+
+
+def is_finished(history: Sequence[EpochRecord], settings: CnnSettings) -> bool:
+    """Whether all epochs are done, or the validation loss did not fall for long enough."""
+    done = len(history)
+    return done >= settings.epochs or done - best_epoch(history, settings.min_delta) >= settings.patience
+
+
+def write_history(folder: Path, history: Sequence[EpochRecord]) -> None:
+    """Write ``history.json``: a list of the epochs' records.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be written.
+    """
+    write_durably(folder / HISTORY, json.dumps([asdict(record) for record in history], indent=1).encode())
+
+
+class TensorBoardLog:
+    """Scalars of each epoch in a folder that ``tensorboard --logdir`` shows; TensorBoard itself is not needed."""
+
+    def __init__(self, folder: Path) -> None:
+        tf = load_tensorflow()
+        self._summary: Any = tf.summary
+        self._writer = tf.summary.create_file_writer(str(folder))
+        # What tf.summary.scalar of the package tensorboard writes.
+        self._scalar = tf.compat.v1.SummaryMetadata(
+            plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars"), data_class=1
+        )
+
+    def write(self, record: EpochRecord) -> None:
+        """Add one epoch."""
+        values = asdict(record)
+        with self._writer.as_default(step=values.pop("epoch")):
+            for name, value in values.items():
+                self._summary.write(name, np.float32(value), metadata=self._scalar)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._writer.close()

@@ -1,0 +1,194 @@
+"""A trained forest with all that prediction needs, in one folder, without pickle."""
+
+import hashlib
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpc_mlsm import __version__
+from hpc_mlsm.durable import is_stale_part, write_durably
+from hpc_mlsm.errors import BundleError
+from hpc_mlsm.models.forest_files import dump, load, sklearn_version
+from hpc_mlsm.models.forest_settings import ForestSettings
+from hpc_mlsm.models.peak_features import FEATURE_NAMES, PeakSettings, PeakTable, find_peak_table
+
+SCHEMA_VERSION = 1
+MANIFEST = "forest.json"
+
+
+@dataclass(frozen=True)
+class ForestInfo:
+    """What a forest says of itself.
+
+    ``classes`` are names by label; ``grid`` is 2θ (degree) as start, step and number of points; ``wavelength`` in Å is
+    that of the training patterns; ``fingerprint`` names the training data and settings.
+    """
+
+    classes: tuple[str, ...]
+    grid: tuple[float, float, int]
+    wavelength: float
+    settings: ForestSettings
+    peaks: PeakSettings
+    fingerprint: str
+    rows_by_class: dict[str, int]
+    metrics: dict[str, Any] = field(default_factory=dict)
+    scikit_learn: str = field(default_factory=sklearn_version)
+    code_version: str = __version__
+
+    @property
+    def two_theta(self) -> NDArray[np.float64]:
+        """Grid points."""
+        start, step, points = self.grid
+        return start + step * np.arange(points, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Forest:
+    """A forest that was loaded or just trained."""
+
+    info: ForestInfo
+    estimator: Any
+
+    def probabilities(self, patterns: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Class probabilities (rows, classes) of patterns on the forest's grid, in any scale.
+
+        Raises
+        ------
+        PatternError
+            If the patterns lie on another grid or are not finite.
+        """
+        return self.of_peaks(self.peaks(patterns))
+
+    def peaks(self, patterns: NDArray[np.floating]) -> PeakTable:
+        """Peaks of patterns on the forest's grid; ``few`` of it flags what the forest can say little of."""
+        return find_peak_table(patterns, self._grid, self.info.peaks)
+
+    def of_peaks(self, table: PeakTable) -> NDArray[np.float64]:
+        """Class probabilities (rows, classes) from peaks; a class without training rows has none."""
+        found = np.zeros((len(table.count), len(self.info.classes)))
+        if len(found):
+            found[:, self.estimator.classes_] = self.estimator.predict_proba(table.features(self.info.settings.kind))
+        return found
+
+    @cached_property
+    def _grid(self) -> NDArray[np.float64]:
+        return self.info.two_theta
+
+
+def save_forest(forest: Forest, folder: Path) -> None:
+    """Write a forest, in the place of the one that may be in the folder.
+
+    Raises
+    ------
+    BundleError, StoreError
+        If the folder cannot be made, or a file not be written; the old forest is still there then, whole.
+    """
+    _check(forest)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BundleError(f"the folder {folder} cannot be made: {error}") from error
+    content = dump(forest.estimator)
+    checksum = hashlib.sha256(content).hexdigest()
+    name = f"forest-{checksum[:16]}.skops"
+    described = {"schema": SCHEMA_VERSION, "info": asdict(forest.info), "file": name, "sha256": checksum}
+    try:
+        write_durably(folder / name, content)
+        manifest = json.loads(json.dumps(described))  # as it will be read back
+        write_durably(folder / MANIFEST, json.dumps(manifest | {"checksum": _checksum(manifest)}, indent=1).encode())
+    finally:
+        _remove_unnamed(folder)
+
+
+def load_forest(folder: Path) -> Forest:
+    """Read a forest, checking that it is whole, unaltered, and of the scikit-learn that is installed.
+
+    Raises
+    ------
+    BundleError
+        If it is missing, of another version of this program or of scikit-learn, or a file was altered or lost.
+    """
+    manifest = _read_manifest(folder)
+    raw = manifest["info"]
+    info = ForestInfo(
+        **{
+            **raw,
+            "classes": tuple(raw["classes"]),
+            "grid": tuple(raw["grid"]),
+            "settings": ForestSettings(**raw["settings"]),
+            "peaks": PeakSettings(**raw["peaks"]),
+        }
+    )
+    if _release(info.scikit_learn) != _release(sklearn_version()):
+        raise BundleError(
+            f"{folder} was trained with scikit-learn {info.scikit_learn}, {sklearn_version()} is installed, and trees "
+            f"may mean something else to another release; install scikit-learn {_release(info.scikit_learn)}, or train "
+            "again"
+        )
+    path = folder / Path(manifest["file"]).name
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error}; train again, or copy the whole folder") from error
+    if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
+        raise BundleError(f"{path} was altered since it was trained (its checksum differs); train again")
+    forest = Forest(info, load(content))
+    _check(forest)
+    return forest
+
+
+def _check(forest: Forest) -> None:
+    features = len(FEATURE_NAMES[forest.info.settings.kind])
+    found = getattr(forest.estimator, "n_features_in_", None)
+    if found != features or max(forest.estimator.classes_) >= len(forest.info.classes):
+        raise BundleError(
+            f"the forest takes {found} features and knows classes up to {max(forest.estimator.classes_)}, its "
+            f"table says {features} features ({forest.info.settings.kind}) and {len(forest.info.classes)} classes; "
+            "train again"
+        )
+
+
+def _release(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise BundleError(f"{folder} holds no trained forest ({MANIFEST} is missing); run the train stage") from error
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} cannot be read: {error}; train again") from error
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if schema != SCHEMA_VERSION:
+        raise BundleError(f"{folder} is a forest of version {schema}, this program needs {SCHEMA_VERSION}; train again")
+    described = {key: value for key, value in manifest.items() if key != "checksum"}
+    if _checksum(described) != manifest.get("checksum"):
+        raise BundleError(f"{path} was altered since it was trained (its checksum differs); train again")
+    return described
+
+
+def _checksum(described: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+def _remove_unnamed(folder: Path) -> None:
+    """Remove the files of forests that were replaced, or were never finished."""
+    try:
+        kept = _read_manifest(folder)["file"]
+    except BundleError:
+        if (folder / MANIFEST).exists():
+            return
+        kept = ""
+    partial = [path for path in folder.glob(".*.part") if is_stale_part(path)]
+    for path in (*folder.glob("forest-*.skops"), *partial):
+        if path.name != kept:
+            with suppress(OSError):  # what is left over does no harm
+                path.unlink()

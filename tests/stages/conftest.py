@@ -1,0 +1,1 @@
+from slurm_lab import slurm_lab  # noqa: F401  (a fixture)
