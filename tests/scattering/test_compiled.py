@@ -25,14 +25,14 @@ from hpc_mlsm.scattering.compiled import compile_kernels, kernels_stamp
 from hpc_mlsm.scattering.engines import simulate_structure
 from hpc_mlsm.structures.starter import starter_set
 
-settings = load_config(Path(sys.argv[1]), ["simulate.variants=2"]).simulate
+settings = load_config(Path(sys.argv[1]), ["simulate.variants=10"]).simulate
 module.PATIENCE_S = 600.0
 module.once_a_node(kernels_stamp(settings), partial(compile_kernels, settings))
 compiled = numba.core.dispatcher.Dispatcher
 modules = [module for name, module in sys.modules.items() if name.startswith("hpc_mlsm.scattering")]
 kernels = {id(k): k for m in modules for k in vars(m).values() if isinstance(k, compiled)}.values()
 before = sum(sum(kernel.stats.cache_misses.values()) for kernel in kernels)
-for structure in starter_set()[::40]:
+for structure in starter_set()[10::30]:
     simulate_structure(structure, settings)
 print(before, sum(sum(kernel.stats.cache_misses.values()) for kernel in kernels) - before)
 """
