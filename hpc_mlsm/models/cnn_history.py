@@ -1,7 +1,7 @@
 """The course of a training, epoch by epoch: as JSON for figures, and for TensorBoard."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,25 @@ class EpochRecord:
     rows: int
     seconds: float
     waiting: float
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Who is told and asked during a training; each is called on every rank.
+
+    Attributes
+    ----------
+    on_epoch
+        Told of each finished epoch.
+    on_progress
+        Called whenever something was done, at least once a step: what watches over the ranks learns that all is well.
+    should_stop
+        Asked at each step; when it says yes on any rank, all ranks stop together, and rank 0 writes a checkpoint.
+    """
+
+    on_epoch: Callable[[EpochRecord], None] = lambda _: None
+    on_progress: Callable[[], None] = lambda: None
+    should_stop: Callable[[], bool] = lambda: False
 
 
 def best_epoch(history: Sequence[EpochRecord], min_delta: float) -> int:

@@ -1,69 +1,23 @@
 """One rank's copy of a network in training: the step that all ranks do together, and the state to be kept."""
 
-import json
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpc_mlsm.errors import ConfigError, ExecutorError
+from hpc_mlsm.errors import ConfigError
 from hpc_mlsm.models.cnn_augment import CHANCES, augmented
 from hpc_mlsm.models.cnn_feed import SPECS
 from hpc_mlsm.models.cnn_networks import Device, build_network, load_tensorflow
 from hpc_mlsm.models.cnn_settings import CnnSettings
+from hpc_mlsm.models.cnn_strategy import RankInfo, make_strategy
 
 if TYPE_CHECKING:
     import keras
 
 LOSS, CORRECT, COUNT, STOP = range(4)
 """What a step returns, summed over all ranks; ``STOP`` is above zero when a rank was told to stop."""
-
-
-@dataclass(frozen=True)
-class RankInfo:
-    """This rank among those that train together; ``addresses`` (host:port) of all where there are several."""
-
-    rank: int = 0
-    addresses: tuple[str, ...] = ()
-    local_rank: int = 0
-
-    @property
-    def ranks(self) -> int:
-        """How many train together."""
-        return max(1, len(self.addresses))
-
-    def tf_config(self) -> str:
-        """What TensorFlow reads from the environment variable TF_CONFIG."""
-        return json.dumps({"cluster": {"worker": self.addresses}, "task": {"type": "worker", "index": self.rank}})
-
-
-def make_strategy(ranks: RankInfo, device: Device) -> Any:
-    """Join the other ranks; with one rank, the strategy that does nothing.
-
-    Raises
-    ------
-    ExecutorError
-        If the others are not reached.
-    """
-    tf = load_tensorflow()
-    if ranks.ranks == 1:
-        os.environ.pop("TF_CONFIG", None)
-        return tf.distribute.get_strategy()
-    os.environ["TF_CONFIG"] = ranks.tf_config()
-    nccl = tf.distribute.experimental.CommunicationImplementation.NCCL
-    ring = tf.distribute.experimental.CommunicationImplementation.RING
-    options = tf.distribute.experimental.CommunicationOptions(implementation=nccl if device.kind == "gpu" else ring)
-    try:
-        return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
-    except (tf.errors.OpError, RuntimeError) as error:
-        raise ExecutorError(
-            f"rank {ranks.rank} at {ranks.addresses[ranks.rank]} could not join the others "
-            f"({', '.join(ranks.addresses)}): {str(error).splitlines()[0]}. A port may have been taken meanwhile, or a "
-            "network be closed between nodes; start again, and name an interface that all nodes share"
-        ) from error
 
 
 class Replica:

@@ -2,10 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,11 +11,12 @@ from hpc_mlsm.errors import ConfigError, ExecutorError, PlanError
 from hpc_mlsm.models.cnn_augment import refuse_unsuited_grid
 from hpc_mlsm.models.cnn_checkpoint import Arrays, CnnCheckpoint, Progress, load_checkpoint, save_checkpoint
 from hpc_mlsm.models.cnn_feed import Feed, epoch_order, plain_batches
-from hpc_mlsm.models.cnn_history import EpochRecord, TensorBoardLog, best_epoch, is_finished, write_history
+from hpc_mlsm.models.cnn_history import EpochRecord, Hooks, TensorBoardLog, best_epoch, is_finished, write_history
 from hpc_mlsm.models.cnn_networks import Device, choose_device, load_tensorflow
-from hpc_mlsm.models.cnn_replica import CORRECT, COUNT, LOSS, STOP, RankInfo, Replica, refuse_missing_targets
+from hpc_mlsm.models.cnn_replica import CORRECT, COUNT, LOSS, STOP, Replica, refuse_missing_targets
 from hpc_mlsm.models.cnn_rows import PatternRows, refuse_too_few_rows
 from hpc_mlsm.models.cnn_settings import CnnSettings
+from hpc_mlsm.models.cnn_strategy import RankInfo, lost_errors, reason_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,25 +44,6 @@ class TrainedCnn:
     finished: bool
     progress: tuple[int, int]
     device: Device
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """Who is told and asked during a training; each is called on every rank.
-
-    Attributes
-    ----------
-    on_epoch
-        Told of each finished epoch.
-    on_progress
-        Called whenever something was done, at least once a step: what watches over the ranks learns that all is well.
-    should_stop
-        Asked at each step; when it says yes on any rank, all ranks stop together, and rank 0 writes a checkpoint.
-    """
-
-    on_epoch: Callable[[EpochRecord], None] = lambda _: None
-    on_progress: Callable[[], None] = lambda: None
-    should_stop: Callable[[], bool] = lambda: False
 
 
 def train_cnn(
@@ -113,26 +93,13 @@ def train_cnn(
             f"rank {ranks.rank} ran out of memory with batches of {settings.batch} patterns on {ranks.ranks} ranks; "
             "lower train.cnn.batch, use more ranks, or a device with more memory"
         ) from error
-    except _lost(tf) as error:
+    except lost_errors(tf) as error:
         if ranks.ranks == 1:
             raise
         raise ExecutorError(
-            f"rank {ranks.rank} of {ranks.ranks} lost another one ({_reason(error)}). See what the others "
+            f"rank {ranks.rank} of {ranks.ranks} lost another one ({reason_of(error)}). See what the others "
             "wrote, and run the same command again: training goes on from its last checkpoint"
         ) from error
-
-
-def _lost(tf: Any) -> tuple[type[Exception], ...]:
-    """What TensorFlow raises when another rank is gone."""
-    names = ("UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError", "InternalError")
-    return tuple(getattr(tf.errors, name) for name in names)
-
-
-def _reason(error: Exception) -> str:
-    """The line of TensorFlow's long message that says what happened."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if "aborted by" in line or "error from peer" in line]
-    return (telling or lines[1:] or lines)[0][:300]
 
 
 class _Training:

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from hpc_mlsm.models.cnn_agreement import refuse_differences, training_card
-from hpc_mlsm.models.cnn_history import EpochRecord
-from hpc_mlsm.models.cnn_replica import RankInfo
+from hpc_mlsm.models.cnn_history import EpochRecord, Hooks
 from hpc_mlsm.models.cnn_rows import PatternRows
 from hpc_mlsm.models.cnn_settings import CnnSettings
-from hpc_mlsm.models.cnn_train import Hooks, TrainedCnn, train_cnn
+from hpc_mlsm.models.cnn_strategy import RankInfo
+from hpc_mlsm.models.cnn_train import TrainedCnn, train_cnn
 from hpc_mlsm.runtime.resources import usable_cores
 from hpc_mlsm.runtime.signals import draining
 from hpc_mlsm.runtime.stall_watch import StallWatch

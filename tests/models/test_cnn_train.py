@@ -11,9 +11,9 @@ from peaks import CLASSES, TRAIN, VALIDATION, Peaks, small
 
 from hpc_mlsm.errors import ConfigError, StoreError
 from hpc_mlsm.models.cnn_feed import Feed, plain_batches
-from hpc_mlsm.models.cnn_history import EpochRecord
+from hpc_mlsm.models.cnn_history import EpochRecord, Hooks
 from hpc_mlsm.models.cnn_settings import CnnSettings
-from hpc_mlsm.models.cnn_train import Hooks, TrainedCnn, train_cnn
+from hpc_mlsm.models.cnn_train import TrainedCnn, train_cnn
 
 tf = pytest.importorskip("tensorflow", reason="tensorflow is not installed (extra cnn)")
 
@@ -155,8 +155,9 @@ def test_patterns_are_read_ahead_only_so_far(tmp_path: Path) -> None:
     settings = small(batch=50, epochs=3)
     feed = Feed(many, settings)
     for _ in range(5):
-        patterns, targets, total = next(feed)
-        assert len(patterns) == len(targets["class"]) == int(total) <= 50
+        patterns, targets, chances, total = next(feed)
+        assert len(patterns) == len(targets["class"]) == len(chances) == int(total) <= 50
+    feed.close()
     assert feed.waited_s >= 0
     # Five batches, those that are ready, and a window of each lane.
     assert many.asked <= (5 + 32 + 2) * 50 + 64 * 64 + 100
