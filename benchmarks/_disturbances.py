@@ -39,12 +39,20 @@ def worker(target: Target) -> None:
     number = target.run.finished(target.stage)[-1].worker.rpartition(":")[2]
     if number.isdigit():
         os.kill(int(number), signal.SIGKILL)
-    elif target.executor.startswith(("runner", "mpi")):
-        # Training tells of rounds, not of who made them: the worker beside the first rank that has one.
-        for child in psutil.Process(rank(target, 2)).children():
+        return
+    # Training tells of rounds, not of who made them.
+    if target.executor.startswith(("runner", "mpi")):
+        nannies = [psutil.Process(rank(target, 2))]
+    else:
+        others = (one for one in processes(target.run) if one.environ().get("SLURM_JOB_ID", target.job) != target.job)
+        nannies = [next(others)]
+    killed = 0
+    for child in (child for nanny in nannies for child in nanny.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
             if "spawn_main" in " ".join(child.cmdline()):
                 child.kill()
-    else:
+                killed += 1
+    if not killed:
         raise NotThereError(f"stage {target.stage} has no worker under executor {target.executor}")
 
 
@@ -115,7 +123,7 @@ def first_node(job: str) -> str:
 
 def rank(target: Target, number: int) -> int:
     """Process id of a rank of the job's launch."""
-    for process in psutil.process_iter():
+    for process in processes(target.run):
         with suppress(psutil.Error, OSError):
             words, variables = process.cmdline(), process.environ()
             own = variables.get("OMPI_COMM_WORLD_RANK", variables.get("SLURM_PROCID"))
@@ -126,6 +134,14 @@ def rank(target: Target, number: int) -> int:
             if is_rank and "hpc_mlsm.cli.main" in words and "hpc_mlsm.cli.main" not in above and "srun" not in words[0]:
                 return process.pid
     raise NotThereError(f"no process of job {target.job} is rank {number}")
+
+
+def processes(run: LabRun) -> Iterator[psutil.Process]:
+    """Processes of a run's jobs, which know where its notes go; other clusters on this machine have equal job ids."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get("HPC_MLSM_RECORD") == str(run.record):
+                yield process
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from _slurm import drop_jobs
 from hpc_mlsm.config.load import load_config
 from hpc_mlsm.errors import HpcMlsmError
 from hpc_mlsm.grouping.groups import load_groups
+from hpc_mlsm.models.bundle import read_manifest
 from hpc_mlsm.runtime.event_log import read_events
 from hpc_mlsm.runtime.events import TaskFinished
 from hpc_mlsm.stages.run_directory import RunDirectory
@@ -38,7 +39,7 @@ def config(variants: int = 40, rounds: int = 400, elements: tuple[str, ...] = EL
         "name": "lab",
         "select": {"allowed": list(elements)},
         "simulate": {"engine": "pdffit2", "variants": variants, "q_min": 0.0, "grid": {"r_max": 15.0}},
-        "train": {"boosted": boosted, "retrieval": {"memory_mb": 8}},
+        "train": {"boosted": boosted, "retrieval": {"memory_mb": 8}, "together": {"threads": 1}},
         "executor": {"kind": "local", "workers": WORKERS},
     }
 
@@ -56,8 +57,10 @@ def site(executor: str, *, train: str = "local", signal_before_s: int = 10, **mo
     stages: dict[str, dict[str, Any]] = {stage: {"memory": "2G", "walltime": "00:20:00"} for stage in STAGES}
     for stage, kind in {"simulate": executor, "train": train}.items():
         stages[stage] |= {"memory": "4G", **shapes[kind]}
+    if train == "local":
+        stages["train"] |= {"cpus_per_task": 1, "workers": 1}  # one thread, as in undisturbed runs
     profile = {"partition": "batch", "interface": "lo", "signal_before_s": signal_before_s, "stages": stages}
-    if executor == "mpi":
+    if "mpi" in (executor, train):
         profile |= {"launcher": "mpirun", "launcher_options": ["--oversubscribe"]}
     return profile | more
 
@@ -155,16 +158,16 @@ class LabRun:
             found = [re.match(r"round (\d+)", event.task_id) for event in self.finished("train")]
             units = [match[1] for match in found if match]
         else:
-            units = [line for path in self.record.glob("begun-*") for line in path.read_text().splitlines()]
+            units = [line for path in self.record.glob("begun-in-*") for line in path.read_text().splitlines()]
         return len(units) - len(set(units))
 
 
 @dataclass(frozen=True)
 class Content:
-    """What is in a run's store, apart from how it is spread over shards and when it was written.
+    """What is in a run, apart from when it was written.
 
-    ``patterns`` and ``groups`` are digests; ``shards`` is one over the shards' own checksums; ``faults`` says in words
-    what is wrong with the store by itself.
+    ``patterns``, ``groups`` and ``model`` are digests, empty where there is none; ``shards`` is one over the shards'
+    own checksums; ``faults`` says in words what is wrong with the store by itself.
     """
 
     structures: int
@@ -172,6 +175,7 @@ class Content:
     patterns: str
     groups: str
     shards: str
+    model: str
     faults: str
 
 
@@ -191,7 +195,15 @@ def content(run: RunDirectory, wanted: int | None = None) -> Content:
     if left := [path.name for path in run.patterns.iterdir() if path.name.endswith((".part", ".bad"))]:
         faults.append(f"left over: {', '.join(left)}")
     shards = "\n".join(sorted(f"{one.name} {one.checksum}" for one in records))
-    return Content(n_structures, n_rows, patterns, _groups(run), _digest(shards), "; ".join(faults))
+    return Content(n_structures, n_rows, patterns, _groups(run), _digest(shards), model(run), "; ".join(faults))
+
+
+def model(run: RunDirectory) -> str:
+    """Digest of the trained model's own file; empty where there is none."""
+    if not run.model.is_dir():
+        return ""
+    name = read_manifest(run.model)["files"]["model"]["name"]
+    return hashlib.blake2b((run.model / name).read_bytes(), digest_size=8).hexdigest()
 
 
 def _groups(run: RunDirectory) -> str:

@@ -6,7 +6,8 @@
 
 Each row is one run, submitted by ``hpc-mlsm submit`` and disturbed once. ``before`` of ``of`` structures (or rounds)
 were safe when it happened; ``redone`` counts what was begun more than once. ``check`` compares with an undisturbed
-run: each structure exactly once, shards whole, patterns and groups equal. Needs pdffit2 (extra ``diffpy``).
+run: each structure exactly once, shards whole, and shards, patterns, groups and the trained model equal; and what was
+seen of the jobs, the exit status included, is what it must be. Needs pdffit2 (extra ``diffpy``).
 """
 
 import argparse
@@ -20,23 +21,58 @@ from typing import Any
 from _disks_and_poison import DISKS, POISONS, on_a_full_disk, with_poison
 from _disturbances import DISTURBANCES, NotThereError, Target
 from _disturbed import Reference, check, in_the_middle, reference, see_through
-from _lab_run import LabRun, config, site
+from _lab_run import ELEMENTS, LabRun, config, site
 from _slurm import slurm, wait_until
 from _table import report
 
 from hpc_mlsm.runtime.submit import read_jobs
 
-EXECUTORS = {
-    "worker": ("local", "runner", "mpi", "slurm"),
-    "scheduler": ("local", "runner", "mpi", "slurm"),
-    "driver": ("runner",),
-    "slurmd": ("runner on 2 nodes",),
-    "slurmd-briefly": ("local",),
-    "node-down": ("local", "runner on 2 nodes"),
-    "usr1": ("local", "runner", "mpi", "slurm"),
-    "walltime": ("local",),
+ALL = ("local", "runner", "mpi", "slurm")
+EXECUTORS: dict[str, dict[str, tuple[str, ...]]] = {
+    "simulate": {
+        "worker": ALL,
+        "scheduler": ALL,
+        "driver": ("runner",),
+        "slurmd": ("runner on 2 nodes",),
+        "slurmd-briefly": ("local",),
+        "node-down": ("local", "runner on 2 nodes"),
+        "usr1": ALL,
+        "walltime": ("local",),
+        "full-scratch": ("local",),
+        "full-store": ("local",),
+        "poison-segfault": ("local",),
+        "poison-memory": ("local",),
+    },
+    "train": {
+        "worker": ("runner", "mpi", "slurm"),
+        "scheduler": ALL,
+        "driver": ("runner",),
+        "slurmd": ("local",),
+        "slurmd-briefly": ("local",),
+        "node-down": ("local", "runner on 2 nodes"),
+        "usr1": ("local", "runner"),
+        "walltime": ("local",),
+        "full-scratch": ("local",),
+        "full-store": ("local",),
+    },
 }
-"""Under which executors a disturbance is of interest."""
+"""Under which executors a disturbance of a stage is of interest; ``local`` trains in one process."""
+
+SEEN: dict[str, tuple[str, ...]] = {
+    "worker": ("nothing",),
+    "scheduler": ("FAILED",),
+    "driver": ("FAILED",),
+    "slurmd": ("requeued",),
+    "slurmd-briefly": ("nothing",),
+    "node-down": ("requeued",),
+    "usr1": ("requeued 75",),
+    "walltime": ("requeued 75",),
+    "full-scratch": ("FAILED 1",),
+    "full-store": ("FAILED 1",),
+    "poison-segfault": ("nothing",),
+    "poison-memory": ("nothing",),
+}
+"""How the state and exit status of the disturbed job must begin."""
 
 SLOW = ("slurmd", "walltime")
 """What Slurm notices only after half a minute, for which the stage must be longer."""
@@ -50,7 +86,7 @@ def disturb(name: str, stage: str, executor: str, made: Reference, folder: Path)
     shutil.copytree(made.begun if stage == "simulate" else made.whole, folder / "run")
     train = executor if stage == "train" else "local"
     run = LabRun(folder, site(executor if stage == "simulate" else "local", train=train))
-    last = "group" if stage == "simulate" else stage
+    last, together = "group" if stage == "simulate" else stage, stage == "train" and executor != "local"
     row: dict[str, Any] = {"scenario": name, "stage": stage, "executor": executor}
     start = time.monotonic()
     jobs = run.submit(until=last)
@@ -61,26 +97,31 @@ def disturb(name: str, stage: str, executor: str, made: Reference, folder: Path)
     DISTURBANCES[name](target)
     row |= see_through(run, jobs, stage, last)
     # Training over workers tells of each round once, however often it was grown.
-    row["redone"] = max(run.redone(stage), lost) if stage == "train" else run.redone(stage)
-    row["check"] = check(run, made, stage)
+    row["redone"] = max(run.redone(stage), lost) if together else run.redone(stage)
+    row["check"] = check(run, made, stage, together=together)
     row["seconds"] = round(time.monotonic() - start)
     return row
 
 
 def scenarios(asked: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
     """(name, stage, executor) of what was asked for."""
-    only = asked.only.split(",") if asked.only else [*EXECUTORS, *DISKS, *POISONS]
+    only = asked.only.split(",") if asked.only else list(SEEN)
     for name in only:
         for stage in asked.stages.split(","):
-            if name in POISONS and stage == "train":
-                continue
-            kinds = EXECUTORS.get(name, ("local",))
-            if asked.executors:
-                kinds = tuple(asked.executors.split(","))
-            elif stage == "train" and not asked.train_workers:
-                kinds = kinds[:1] if kinds[0] == "local" else ("local",)
-            for kind in kinds:
+            for kind in asked.executors.split(",") if asked.executors else EXECUTORS[stage].get(name, ()):
                 yield name, stage, kind
+
+
+def judged(row: dict[str, Any]) -> dict[str, Any]:
+    """The row, with what is wrong with the states and exit statuses of its jobs."""
+    faults = []
+    if not str(row["seen"]).startswith(SEEN[row["scenario"]]):
+        faults.append("the disturbed job ended otherwise")
+    if row["end"] != "COMPLETED 0":
+        faults.append("it did not complete")
+    if "before" in row and not 0 < row["before"] < row["of"] and row["scenario"] != "full-scratch":
+        faults.append("it was not in its middle")
+    return row | {"check": "; ".join([row["check"], *faults])} if faults else row
 
 
 def one(name: str, stage: str, executor: str, made: Reference, folder: Path) -> dict[str, Any]:
@@ -88,10 +129,11 @@ def one(name: str, stage: str, executor: str, made: Reference, folder: Path) -> 
     start, row = time.monotonic(), {"scenario": name, "stage": stage, "executor": executor}
     try:
         if name in DISKS:
-            return on_a_full_disk(name, stage, made, folder)
+            folder.mkdir(parents=True)
+            return judged(on_a_full_disk(name, stage, made, folder))
         if name in POISONS:
-            return with_poison(name, executor, made, folder)
-        return disturb(name, stage, executor, made, folder)
+            return judged(with_poison(name, executor, made, folder))
+        return judged(disturb(name, stage, executor, made, folder))
     except NotThereError as error:
         return row | {"check": f"skipped: {error}"}
     except RuntimeError as error:
@@ -104,13 +146,12 @@ def one(name: str, stage: str, executor: str, made: Reference, folder: Path) -> 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the scenarios, print a table, and write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    known = ", ".join([*EXECUTORS, *DISKS, *POISONS])
-    parser.add_argument("--only", default="", help=f"scenarios, separated by commas: {known}")
+    parser.add_argument("--only", default="", help=f"scenarios, separated by commas: {', '.join(SEEN)}")
     parser.add_argument("--stages", default="simulate,train", help="stages to disturb")
     parser.add_argument("--executors", default="", help="executors, where not those that are of interest")
-    parser.add_argument("--train-workers", action="store_true", help="train over the executor's workers")
-    parser.add_argument("--variants", type=int, default=40, help="variants of each structure")
+    parser.add_argument("--variants", type=int, default=20, help="variants of each structure")
     parser.add_argument("--rounds", type=int, default=400, help="boosting rounds")
+    parser.add_argument("--small", action="store_true", help="half of the structures")
     parser.add_argument("--folder", type=Path, help="where the runs are kept; a temporary folder by default")
     parser.add_argument("--json", type=Path, help="file for the figures")
     asked = parser.parse_args(arguments)
@@ -120,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, stage, executor in scenarios(asked):
         times = LONGER if name in SLOW else 1
         if times not in references:
-            raw = config(times * asked.variants, times * asked.rounds)
+            raw = config(times * asked.variants, times * asked.rounds, ELEMENTS[:8] if asked.small else ELEMENTS)
             references[times] = reference(folder / f"reference-{times}", raw)
         made = references[times]
         row = one(name, stage, executor, made, folder / f"{name}-{stage}-{executor.replace(' ', '-')}")

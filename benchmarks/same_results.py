@@ -4,9 +4,8 @@
     python benchmarks/same_results.py [--only inline,local,slurm,runner,mpi] [--variants N] [--rounds N] [--small]
         [--folder DIR] [--json FILE]
 
-``patterns`` is a digest of all patterns with their ids and parameters, ``shards`` one of the files' checksums: how
-structures are shared out among files follows from the number of workers, so that inline may differ there. Training
-draws its rows in the order of the files, and each worker from its share, so that ``top_1`` is equal within noise only.
+``patterns`` is a digest of all patterns with their ids and parameters, ``shards`` one of the files' checksums, and
+``model`` one of the trained model's file, trained by one process with two threads, whoever simulated.
 ``slurm`` and ``runner`` need the lab cluster, ``mpi`` needs mpirun. Two workers each.
 """
 
@@ -27,10 +26,10 @@ from _table import report
 
 from hpc_mlsm.stages.run_directory import RunDirectory
 
-SRUN = ("srun", f"--ntasks={WORKERS + 2}", "--cpus-per-task=1", "--mem=6G", "--kill-on-bad-exit=1")
+SRUN = ("srun", f"--ntasks={WORKERS + 2}", f"--cpus-per-task={WORKERS}", "--mem=6G", "--kill-on-bad-exit=1")
 MPIRUN = ("mpirun", "-n", str(WORKERS + 2), "--oversubscribe")
 LAUNCHERS: dict[str, tuple[str, ...]] = {"inline": (), "local": (), "slurm": (), "runner": SRUN, "mpi": MPIRUN}
-MUST_AGREE = ("status", "structures", "rows", "patterns", "groups", "faults")
+MUST_AGREE = ("status", "structures", "rows", "patterns", "shards", "groups", "model", "top_1", "faults")
 
 
 def configuration(kind: str, folder: Path, variants: int, rounds: int, *, small: bool) -> dict[str, Any]:
@@ -47,7 +46,10 @@ def configuration(kind: str, folder: Path, variants: int, rounds: int, *, small:
         "name": kind,
         "select": {"allowed": list(ELEMENTS)} if small else {},
         "simulate": {"variants": variants},
-        "train": {"boosted": {"rounds": rounds, "max_depth": 4, "subsample": 0.5, "colsample_bytree": 0.3}},
+        "train": {
+            "boosted": {"rounds": rounds, "max_depth": 4, "subsample": 0.5, "colsample_bytree": 0.3},
+            "workers": 1,
+        },
         "predict": {"samples": 3},
         "executor": executor,
     }
@@ -64,7 +66,7 @@ def whole_run(kind: str, folder: Path, variants: int, rounds: int, *, small: boo
     done = subprocess.run(
         command,
         cwd=folder,
-        env=environment(),
+        env=environment() | {"SLURM_CPUS_PER_TASK": str(WORKERS)},  # threads of training, as under srun
         capture_output=True,
         text=True,
         timeout=1800,
@@ -76,7 +78,7 @@ def whole_run(kind: str, folder: Path, variants: int, rounds: int, *, small: boo
     found = content(run)
     scores = json.loads(run.evaluation.read_text())
     row |= {"structures": found.structures, "rows": found.rows, "patterns": found.patterns[:12]}
-    row |= {"groups": found.groups[:12], "shards": found.shards[:12], "top_1": top_1(scores)}
+    row |= {"groups": found.groups[:12], "shards": found.shards[:12], "model": found.model[:12], "top_1": top_1(scores)}
     return row | {"faults": found.faults, "noise": len(done.stderr.splitlines())}
 
 

@@ -1,7 +1,8 @@
 """Comes first on the PYTHONPATH of a run's processes: notes every structure they simulate, and poisons one of them.
 
 Python imports this module by its name. ``HPC_MLSM_RECORD`` is the folder for the notes, one file a process with the ids
-of the structures that were begun. ``HPC_MLSM_POISON`` is ``segfault:ID`` or ``memory:ID``: what simulating that
+of the structures that were begun; its name tells the job, if any, as a plan made outside simulates a few structures
+to see how long they take. ``HPC_MLSM_POISON`` is ``segfault:ID`` or ``memory:ID``: what simulating that
 structure does to its process.
 """
 
@@ -20,6 +21,7 @@ from typing import Any
 
 PATCHED = "hpc_mlsm.scattering.engines"
 BLOCK_BYTES = 64 * 2**20
+NOTE = f"begun-in-{os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else "begun"
 
 
 def _recorded(simulate: Any) -> Any:
@@ -28,7 +30,7 @@ def _recorded(simulate: Any) -> Any:
     @wraps(simulate)
     def simulate_structure(structure: Any, settings: Any) -> Any:
         if folder:
-            with (Path(folder) / f"begun-{os.getpid()}").open("a") as file:
+            with (Path(folder) / f"{NOTE}-{os.getpid()}").open("a") as file:
                 file.write(f"{structure.id}\n")
         if structure.id == poison and how == "segfault":
             os.kill(os.getpid(), signal.SIGSEGV)

@@ -20,6 +20,12 @@ SECONDS_PER_PAIR = 2.7e-9
 SECONDS_PER_NEIGHBOUR = 2.6e-8
 """Finding one neighbour and merging it into the list. All three were fitted to 199 structures of COD."""
 
+PDFFIT2_SECONDS_PER_PATTERN = 3.2e-4
+"""Of the engine pdffit2, for any structure."""
+
+PDFFIT2_SECONDS_PER_PAIR = 6.9e-8
+"""And for each atom of the cell and each of its neighbours. Both were fitted to 29 structures of the starter set."""
+
 BYTES_PER_VALUE = 3.4
 """Of a compressed float32 value in a shard."""
 
@@ -68,16 +74,20 @@ def _pdf_cost(structure: Structure, settings: PdfSettings) -> StructureCost:
     """Cost of PDFs.
 
     The neighbours of the atoms of the asymmetric unit are counted from the number density; how many of their
-    distances stay distinct under strain is bounded by how many squared lengths the symmetry tells apart.
+    distances stay distinct under strain is bounded by how many squared lengths the symmetry tells apart. The engine
+    pdffit2 sums over all atoms of the cell instead, for each pattern again.
     """
     grid = settings.grid
     reach = (grid.r_max + 6 * 2 * np.pi / settings.q_max[0]) / (1 - settings.strain)
     atoms = len(structure.unit_cell)
     sphere = 4.19 * reach**3 / structure.cell.volume
+    rows = settings.variants + 1
+    if settings.engine == "pdffit2":
+        each = PDFFIT2_SECONDS_PER_PATTERN + atoms**2 * sphere * PDFFIT2_SECONDS_PER_PAIR
+        return StructureCost(structure.id, float(rows * each), rows, rows * len(grid) * BYTES_PER_VALUE)
     neighbours = 0.6 * len(structure.sites) * atoms * sphere
     free = len(invariant_metrics(structure.operations))
     distinct = neighbours / {1: 12.0, 2: 6.0, 3: 4.0, 4: 2.5}.get(free, 2.0)
-    rows = settings.variants + 1
     seconds = (
         neighbours * SECONDS_PER_NEIGHBOUR
         + rows * distinct * SECONDS_PER_PAIR

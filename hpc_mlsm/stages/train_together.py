@@ -102,14 +102,17 @@ def train_together(
     settings = context.config.train
     refuse_vector_leaves(settings.boosted, "this process alone, by setting train.workers to 1")
     together = settings.together
-    how = Together(_Told(on_round), together.threads, together.wait_s, together.silence_s)
-    resumed_from = reached = _rounds(context, expected)
+    resumed_from = reached = len(_history(context, expected))
+    told = _Told(on_round, resumed_from)
+    how = Together(told, together.threads, together.wait_s, together.silence_s)
     fruitless, attempt, now = 0, 1, workers
     while True:
         shares = [Share(f"share-{rank}", context.run.path.absolute(), context.config, expected) for rank in range(now)]
         try:
             rounds = context.executor.run_together(train_on_share, shares, stage=stage, on_event=on_event, how=how)[0]
-            return trained(_appeared(context, expected, rounds), resumed_from)
+            last = _appeared(context, expected, rounds)
+            told.catch_up(last.history)
+            return trained(last, resumed_from)
         except TooFewWorkers as few:
             if not few.found:
                 raise ExecutorError(
@@ -121,7 +124,9 @@ def train_together(
             )
             now = few.found
         except (MemberLost, PeerError) as loss:
-            before, reached = reached, _rounds(context, expected)
+            history = _history(context, expected)
+            told.catch_up(history)
+            before, reached = reached, len(history)
             fruitless = 0 if reached > before else fruitless + 1
             if fruitless > together.restarts:
                 raise ExecutorError(
@@ -162,21 +167,26 @@ def train_on_share(share: Share, member: Member) -> int:
 
 
 class _Told:
-    """Passes on each round once, also where it is trained again after a loss."""
+    """Passes on each round once, also where it is trained again after a loss, or its message was lost."""
 
-    def __init__(self, on_round: Callable[[Round], None]) -> None:
-        self._on_round, self._last = on_round, 0
+    def __init__(self, on_round: Callable[[Round], None], last: int) -> None:
+        self._on_round, self._last = on_round, last
 
     def __call__(self, rank: int, done: Round) -> None:
         if done.number > self._last:
             self._last = done.number
             self._on_round(done)
 
+    def catch_up(self, history: tuple[float, ...]) -> None:
+        """Tell of the rounds of a checkpoint of which nothing was heard, as from a frozen worker."""
+        for number in range(self._last + 1, len(history) + 1):
+            self(0, Round(number, history[number - 1]))
 
-def _rounds(context: RunContext, expected: str) -> int:
-    """Rounds of the last checkpoint."""
+
+def _history(context: RunContext, expected: str) -> tuple[float, ...]:
+    """Losses of the rounds of the last checkpoint."""
     found = load_checkpoint(context.run.checkpoints, expected)
-    return len(found.history) if found else 0
+    return found.history if found else ()
 
 
 def _appeared(context: RunContext, expected: str, rounds: int) -> Checkpoint:

@@ -25,6 +25,7 @@ CONFIG = {
 
 SBATCH = """#!/bin/bash
 echo "sbatch $*" >>"$ASKED"
+[ -z "${MEANWHILE:-}" ] || [ -e "$ASKED.meanwhile" ] || bash -c "$MEANWHILE" >"$ASKED.meanwhile" 2>&1
 case ${@: -1} in *"${REFUSED:-nothing}.sh")
     echo "sbatch: error: Batch job submission failed: $REASON" >&2
     exit 1

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +108,18 @@ def test_a_run_with_jobs_in_the_queue_is_not_submitted_again(folder: Path) -> No
     assert len((folder / "asked").read_text().splitlines()) == 7
     (folder / "queue").write_text(f"104|COMPLETED|n1|{jobs}/train.sh\n")
     assert hpc_mlsm(folder, "submit", "metals.yaml", "--site", "site.yaml").returncode == 0
+
+
+def test_two_submissions_of_one_run_at_the_same_time_give_one_chain(folder: Path) -> None:
+    words = ["submit", "metals.yaml", "--site", "site.yaml", "--no-plan"]
+    second = shlex.join([sys.executable, "-m", "hpc_mlsm.cli.main", *words])
+    result = hpc_mlsm(folder, *words, MEANWHILE=f"{second}; echo status $?")
+    assert result.returncode == 0, result.stderr
+    said = " ".join((folder / "asked.meanwhile").read_text().split())
+    assert "in use by process" in said
+    assert "status 1" in said
+    assert len((folder / "asked").read_text().splitlines()) == 7
+    assert not (folder / "runs" / "metals" / "submit.lock").exists()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from hpc_mlsm.runtime.submit import read_jobs
 def made(slurm_lab: Path, tmp_path_factory: pytest.TempPathFactory) -> Reference:
     """A run that nothing happened to: begun, and whole."""
     pytest.importorskip("diffpy.pdffit2")
-    return reference(tmp_path_factory.mktemp("undisturbed"), config(80, 250, ELEMENTS[:8]))
+    return reference(tmp_path_factory.mktemp("undisturbed"), config(60, 120, ELEMENTS[:8]))
 
 
 @pytest.fixture

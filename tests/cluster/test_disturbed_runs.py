@@ -10,8 +10,8 @@ from failures import disturb
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 
-IN_FLIGHT = 2 * 8
-"""Structures of the tasks that two workers have begun."""
+IN_FLIGHT = 2 * 4
+"""Structures of the tasks that two workers have, a few of one structure each."""
 
 
 @pytest.mark.parametrize(

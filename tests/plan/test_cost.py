@@ -47,6 +47,18 @@ def test_the_starter_set_is_projected_at_once_and_within_reason() -> None:
     assert all(1e-3 < cost.seconds < 1.0 for cost in costs)
 
 
+def test_the_slow_engine_is_projected_by_what_it_does() -> None:
+    pytest.importorskip("diffpy.pdffit2")
+    slow = replace(SETTINGS, engine="pdffit2", variants=4, q_min=(0.0, 0.0), grid=PdfGrid(0, 15, 0.1))
+    ratios = []
+    for formula in ("Ni", "ZnO", "TiO2", "CeO2"):
+        start = time.process_time()
+        simulate_structure(starter(formula), slow)
+        ratios.append(structure_cost(starter(formula), slow).seconds / (time.process_time() - start))
+    assert 0.1 < np.median(ratios) < 10
+    assert structure_cost(starter("Ni"), slow).patterns == 5
+
+
 @pytest.mark.reference
 def test_projected_costs_follow_measured_times(shared_data: Path) -> None:
     files = sorted((shared_data / "cod").rglob("*.cif"))[::15]

@@ -152,6 +152,7 @@ def main() -> None:
         if case == "unused":
             return
         with make_executor(settings) as executor:
+            report(folder, address=executor.client.scheduler.address)  # type: ignore[attr-defined]
             CASES[case](executor, folder)
     except HpcMlsmError as error:
         print(f"driver: {error}", file=sys.stderr)

@@ -54,6 +54,14 @@ def test_a_live_holder_is_named_to_whoever_comes_second(tmp_path: Path) -> None:
         assert [path.name for path in tmp_path.iterdir()] == [LOCK_NAME]
 
 
+def test_locks_of_other_names_are_held_apart(tmp_path: Path) -> None:
+    with RunLock(tmp_path), RunLock(tmp_path, name="submit.lock"):
+        assert {path.name for path in tmp_path.iterdir()} == {LOCK_NAME, "submit.lock"}
+        with pytest.raises(RunError, match=r"in use by process .* delete submit\.lock only"):
+            RunLock(tmp_path, name="submit.lock").acquire()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_dead_process_is_succeeded_and_a_note_says_so(tmp_path: Path) -> None:
     pid = dead_pid()
     leave_lock(tmp_path, pid=pid)

@@ -3,14 +3,18 @@
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import launch_scenarios
 import pytest
+from dask.distributed import Client, Security
 from launch_scenarios import *  # noqa: F403
 from launch_scenarios import Launch
+
+from hpc_mlsm.runtime.signals import RESUME_STATUS
 
 pytestmark = [
     *launch_scenarios.pytestmark,
@@ -27,6 +31,22 @@ def mpirun(ranks: int) -> list[str]:
 @pytest.fixture
 def launch(tmp_path: Path) -> Launch:
     return Launch("mpi", mpirun, tmp_path)
+
+
+def test_a_client_without_the_certificate_of_the_launch_is_refused(launch: Launch) -> None:
+    process = launch.start("stopped")
+    launch.await_files("started-*", 2)
+    address = launch.report["address"]
+    assert address.startswith("tls://127.0.0.1:")
+    with pytest.raises(OSError, match="TLS certificate does not match"):
+        Client(address, security=Security.temporary(), set_as_default=False, timeout=2)
+    plain = address.replace("tls://", "tcp://")
+    program = f"from dask.distributed import Client; print(Client('{plain}', timeout=2).nthreads())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    os.kill(launch.report["driver"], signal.SIGTERM)
+    assert launch.ended(process, launch_scenarios.BOUND_S).returncode == RESUME_STATUS
+    launch.assert_nothing_left()
 
 
 def test_without_mpirun_the_right_command_is_named(tmp_path: Path) -> None:

@@ -49,6 +49,11 @@ def trained(ready: Path, run: RunDirectory, *overrides: str, heard: list[Event] 
         return train.run(context)
 
 
+def rounds_of(heard: list[Event]) -> list[int]:
+    """Numbers of the rounds that were told of."""
+    return [int(event.task_id.partition(",")[0].split()[1]) for event in heard if isinstance(event, TaskFinished)]
+
+
 def losses(run: RunDirectory) -> np.ndarray:
     return np.array(load_bundle(run.model).info.metrics["validation_losses"])
 
@@ -61,9 +66,8 @@ def test_two_and_three_workers_learn_what_one_process_learns(ready: Path, tmp_pa
         run = copied(ready, tmp_path / str(workers))
         heard: list[Event] = []
         where = (*LOCAL, "executor.workers=3", f"train.workers={workers}")
-        assert trained(ready, run, *rounds(12), *where, *everything, heard=heard).rounds == 12
-        told = [event.task_id.partition(",")[0] for event in heard if isinstance(event, TaskFinished)]
-        assert told == [f"round {n}" for n in range(1, 13)]
+        assert trained(ready, run, *rounds(8), *where, *everything, heard=heard).rounds == 8
+        assert rounds_of(heard) == list(range(1, 9))
         course[workers] = losses(run)
     for workers in (2, 3):
         assert course[workers] == pytest.approx(course[1], rel=0.05)
@@ -72,15 +76,15 @@ def test_two_and_three_workers_learn_what_one_process_learns(ready: Path, tmp_pa
 
 def test_the_same_workers_learn_the_same_again_and_after_an_interruption(ready: Path, tmp_path: Path) -> None:
     undisturbed, stopped = copied(ready, tmp_path / "a"), copied(ready, tmp_path / "b")
-    trained(ready, undisturbed, *rounds(60), *TWO)
-    thread = once(lambda: checkpointed(stopped) >= 10, lambda: request_drain("SIGUSR1"))
+    trained(ready, undisturbed, *rounds(80), *TWO)
+    thread = once(lambda: checkpointed(stopped) >= 2, lambda: request_drain("SIGUSR1"))
     with pytest.raises(Interrupted, match="stopped by SIGUSR1; stage train came to a common end"):
-        trained(ready, stopped, *rounds(60), *TWO)
+        trained(ready, stopped, *rounds(80, 2), *TWO)
     thread.join()
     done = checkpointed(stopped)
-    assert 10 <= done < 60
-    summary = trained(ready, stopped, *rounds(60), *TWO)
-    assert (summary.resumed_from, summary.rounds) == (done, 60)
+    assert 2 <= done < 80
+    summary = trained(ready, stopped, *rounds(80), *TWO)
+    assert (summary.resumed_from, summary.rounds) == (done, 80)
     assert load_bundle(stopped.model).model == load_bundle(undisturbed.model).model
 
 
@@ -90,16 +94,16 @@ def test_a_checkpoint_of_one_process_is_continued_by_workers_and_the_other_way_r
 ) -> None:
     run = copied(ready, tmp_path)
     first, second = ((*TWO, f"train.workers={n}") for n in workers)
-    thread = once(lambda: checkpointed(run) >= 10, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+    thread = once(lambda: checkpointed(run) >= 2, lambda: os.kill(os.getpid(), signal.SIGUSR1))
     with pytest.raises(Interrupted, match="stopped by SIGUSR1"):
-        trained(ready, run, *rounds(200), *first)
+        trained(ready, run, *rounds(150, 2), *first)
     thread.join()
     done = checkpointed(run)
-    assert 10 <= done < 200
-    summary = trained(ready, run, *rounds(200), *second)
-    assert (summary.resumed_from, summary.rounds) == (done, 200)
+    assert 2 <= done < 150
+    summary = trained(ready, run, *rounds(150), *second)
+    assert (summary.resumed_from, summary.rounds) == (done, 150)
     course = losses(run)
-    assert len(course) == 200
+    assert len(course) == 150
     assert course.min() < 0.5 * course[0]
 
 
@@ -117,22 +121,37 @@ DISTURBANCES: dict[str, Callable[[], object]] = {
 }
 
 
+class UntilItGoesOn(list[Event]):
+    """Hears events, and asks the training to end some rounds after it was started again."""
+
+    def append(self, event: Event) -> None:
+        super().append(event)
+        again = [told for told in self if isinstance(told, TaskRetried)]
+        if again and rounds_of([event]) and rounds_of([event])[0] >= after(again[-1]) + 10:
+            request_drain("SIGUSR1")
+
+
+def after(retry: TaskRetried) -> int:
+    """The round after which a training that is started again goes on."""
+    return int(retry.reason.rpartition(" ")[2])
+
+
 @pytest.mark.parametrize("what", DISTURBANCES)
 def test_training_goes_on_from_its_checkpoint_when(what: str, ready: Path, tmp_path: Path) -> None:
     run = copied(ready, tmp_path)
-    heard: list[Event] = []
-    thread = once(lambda: checkpointed(run) >= 10 and len(members()) == 2, DISTURBANCES[what])
-    summary = trained(ready, run, *rounds(300), *TWO, heard=heard)
+    heard = UntilItGoesOn()
+    thread = once(lambda: checkpointed(run) >= 5 and len(members()) == 2, DISTURBANCES[what])
+    # So many rounds that it cannot be over before a frozen worker is missed, whose member goes on.
+    with pytest.raises(Interrupted, match="stage train came to a common end"):
+        trained(ready, run, *rounds(20_000), *TWO, heard=heard)
     thread.join()
-    assert summary.rounds == 300
-    (retry,) = [event for event in heard if isinstance(event, TaskRetried)]
-    assert retry.attempt == 2
-    after = int(retry.reason.rpartition(" ")[2])
-    assert 10 <= after < 300
-    assert len([event for event in heard if isinstance(event, WorkerLost)]) == what.startswith("a worker")
-    told = [event.task_id for event in heard if isinstance(event, TaskFinished)]
-    assert len(told) == 300
-    assert len(losses(run)) == 300
+    # On a starved machine a silence may be taken for one more loss.
+    retries = [event for event in heard if isinstance(event, TaskRetried)]
+    assert [retry.attempt for retry in retries] == list(range(2, len(retries) + 2))
+    assert 5 <= after(retries[0]) <= after(retries[-1]) < checkpointed(run)
+    if what.startswith("a worker"):
+        assert any(isinstance(event, WorkerLost) for event in heard)
+    assert rounds_of(heard) == list(range(1, checkpointed(run) + 1))
 
 
 def test_it_gives_up_when_it_gets_no_further(ready: Path, tmp_path: Path) -> None:
@@ -147,12 +166,12 @@ def test_it_gives_up_when_it_gets_no_further(ready: Path, tmp_path: Path) -> Non
     thread = once(lambda: True, kill_whoever_begins)
     heard: list[Event] = []
     try:
-        with pytest.raises(ExecutorError, match=r"started 3 times after round 0 and came to no further checkpoint"):
-            trained(ready, run, *rounds(50), *TWO, "train.together.restarts=2", heard=heard)
+        with pytest.raises(ExecutorError, match=r"started 2 times after round 0 and came to no further checkpoint"):
+            trained(ready, run, *rounds(50), *TWO, "train.together.restarts=1", heard=heard)
     finally:
         over.set()
         thread.join()
-    assert [event.attempt for event in heard if isinstance(event, TaskRetried)] == [2, 3]
+    assert [event.attempt for event in heard if isinstance(event, TaskRetried)] == [2]
 
 
 def test_vector_leaves_are_refused_with_the_remedy(ready: Path, tmp_path: Path) -> None:
@@ -166,12 +185,9 @@ def test_training_that_does_not_fit_a_worker_is_refused_with_the_figures(ready: 
         trained(ready, copied(ready, tmp_path), *rounds(5000), *TWO, *big, "executor.memory_per_worker_mb=400")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_told_to_stop_the_program_keeps_the_last_round_and_asks_to_be_resumed(
-    ready: Path, tmp_path: Path, number: signal.Signals
-) -> None:
+def test_told_to_stop_the_program_keeps_the_last_round_and_asks_to_be_resumed(ready: Path, tmp_path: Path) -> None:
     run = copied(ready, tmp_path)
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(plain(config_of(ready, *rounds(2000, 10), *TWO))))
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(plain(config_of(ready, *rounds(20_000, 2), *TWO))))
     command = [
         sys.executable,
         "-m",
@@ -183,13 +199,13 @@ def test_told_to_stop_the_program_keeps_the_last_round_and_asks_to_be_resumed(
     ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         try:
-            while checkpointed(run) < 10:
+            while checkpointed(run) < 2:
                 assert process.poll() is None, process.communicate()
                 time.sleep(0.02)
-            process.send_signal(number)
+            process.send_signal(signal.SIGTERM)
             _, said = process.communicate(timeout=60)
         finally:
             process.kill()
     assert process.returncode == RESUME_STATUS, said
     assert "Traceback" not in said
-    assert 10 <= checkpointed(run) < 2000
+    assert 2 <= checkpointed(run) < 20_000
