@@ -70,11 +70,11 @@ def test_powder_patterns_are_simulated_into_a_store_of_their_own(tmp_path: Path,
 def test_patterns_do_not_depend_on_how_structures_are_divided_into_tasks(
     tmp_path: Path, cifs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hpc_mlsm.plan.tasks.TASKS_PER_WORKER", 1)
+    monkeypatch.setattr("hpc_mlsm.plan.tasks.SHORTEST_S", 1e9)
     with opened(tmp_path / "one", powder_config(cifs)) as context:
         ingest.run(context)
         assert simulate.run(context).shards_written == 1
-    monkeypatch.setattr("hpc_mlsm.plan.tasks.TASKS_PER_WORKER", 12)
+    monkeypatch.setattr("hpc_mlsm.plan.tasks.SHORTEST_S", 1e-9)
     with opened(tmp_path / "many", powder_config(cifs)) as context:
         ingest.run(context)
         assert simulate.run(context).shards_written == 12
