@@ -19,7 +19,7 @@ from hpc_mlsm.scattering.powder.settings import PowderSettings
 from hpc_mlsm.stages import ingest
 from hpc_mlsm.stages.context import RunContext, available_memory
 from hpc_mlsm.stages.group import current_groups
-from hpc_mlsm.stages.simulate import config_hash, project_costs, selected_keys
+from hpc_mlsm.stages.simulate import config_hash, project_costs, selected_keys, set_aside
 from hpc_mlsm.stages.train_together import MIN_ROWS
 from hpc_mlsm.store.patterns import PatternStore
 
@@ -104,7 +104,9 @@ def _missing(context: RunContext, wanted: list[tuple[str, str]]) -> list[str]:
     if not context.run.patterns.is_dir():
         return [key for key, _ in wanted]
     with PatternStore.open(context.run.patterns, "r") as store:
-        return store.missing(wanted, config_hash(context.config.simulate))
+        wanted_hash = config_hash(context.config.simulate)
+        aside = set_aside(context.run, wanted, wanted_hash)
+        return [key for key in store.missing(wanted, wanted_hash) if key not in aside]
 
 
 def _known_classes(context: RunContext) -> int | None:

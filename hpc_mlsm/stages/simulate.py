@@ -244,6 +244,11 @@ class _Quarantine:
         write_durably(self.path, json.dumps(self.rows, indent=1).encode())
 
 
+def set_aside(run: RunDirectory, wanted: Sequence[tuple[str, str]], wanted_hash: str) -> set[str]:
+    """Ids of the structures, of those wanted, that were set aside under these settings and are not tried again."""
+    return _Quarantine(run.patterns / QUARANTINE, wanted_hash).ids(wanted)
+
+
 def quarantined(run: RunDirectory) -> list[Reject]:
     """Structures that were set aside by the simulation of a run."""
     rows = _Quarantine(run.patterns / QUARANTINE, "").rows
