@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hpc_mlsm.catalog.database import Catalogue
 from hpc_mlsm.config.run_config import RunConfig
-from hpc_mlsm.errors import PlanError, RunError, StoreError
-from hpc_mlsm.plan.cost import StructureCost
+from hpc_mlsm.errors import PlanError, RunError, StoreError, StructureError
+from hpc_mlsm.plan.cost import StructureCost, structure_cost
 from hpc_mlsm.plan.projection import Projection, project, refuse_what_cannot_fit
 from hpc_mlsm.plan.shape import LAUNCHED, OTHER_RANKS, StageShape
 from hpc_mlsm.plan.stages import Inventory
@@ -22,6 +21,7 @@ from hpc_mlsm.stages.group import current_groups
 from hpc_mlsm.stages.simulate import config_hash, project_costs, selected_keys, set_aside
 from hpc_mlsm.stages.train_together import MIN_ROWS
 from hpc_mlsm.store.patterns import PatternStore
+from hpc_mlsm.structures.starter import starter_set
 
 TIMED_STRUCTURES = 3
 
@@ -43,7 +43,7 @@ class PlanSummary:
 def run(context: RunContext, *, timed: int = TIMED_STRUCTURES) -> PlanSummary:
     """Read the structures, which is quick and needed anyway, and project the rest.
 
-    A few structures are simulated and timed, so that the projected times are those of this machine.
+    A few structures of the starter set are simulated and timed, so that the projected times are those of this machine.
     """
     what, speed = inventory(context, timed)
     config, run = context.config, context.run
@@ -122,17 +122,22 @@ def _known_classes(context: RunContext) -> int | None:
 
 
 def _speed(context: RunContext, costs: list[StructureCost], timed: int) -> float:
-    """How much faster this machine is than the cost model assumes: projected over measured time of a few structures."""
-    ordered = sorted(costs, key=lambda cost: cost.seconds)
-    if not ordered or timed < 1:
+    """How much faster this machine is than the cost model assumes: projected over measured time of a few structures.
+
+    They are of the starter set, which is known to crash no process, unlike what the run is about.
+    """
+    if not costs or timed < 1:
         return 1.0
-    # From the cheaper half, so that timing is short; spread, so that no single kind of structure decides.
-    picked = [ordered[int(k)] for k in np.linspace(0, (len(ordered) - 1) // 2, min(timed, len(ordered)))]
-    settings = context.config.simulate
-    with Catalogue(context.run.catalogue, read_only=True) as catalogue:
-        structures = list(catalogue.structures([cost.structure_id for cost in picked]))
-    simulate_structure(structures[0], settings)  # compiles the kernels
-    start = time.process_time()  # what else the machine does is not counted
-    for structure in structures:
-        simulate_structure(structure, settings)
-    return sum(cost.seconds for cost in picked) / max(time.process_time() - start, 1e-9)
+    settings, known = context.config.simulate, starter_set()
+    picked = [known[int(k)] for k in np.linspace(0, len(known) - 1, min(timed, len(known)))]
+    projected = measured = 0.0
+    for structure in picked:
+        try:
+            simulate_structure(structure, settings)  # compiles the kernels
+            start = time.process_time()  # what else the machine does is not counted
+            simulate_structure(structure, settings)
+        except StructureError:
+            continue  # none of its lines is in the range
+        measured += time.process_time() - start
+        projected += structure_cost(structure, settings).seconds
+    return projected / measured if measured > 0 else 1.0
