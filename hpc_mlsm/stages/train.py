@@ -16,6 +16,7 @@ from hpc_mlsm.grouping.groups import Group, SavedGroups
 from hpc_mlsm.models.boosted import BoostedModel, Round, predict_margins, train_boosted
 from hpc_mlsm.models.bundle import Bundle, BundleInfo, bundle_info, read_manifest, save_bundle
 from hpc_mlsm.models.calibration import fit_temperature
+from hpc_mlsm.models.checkpoints import load_checkpoint
 from hpc_mlsm.models.classes import ClassEntry, MemberEntry
 from hpc_mlsm.models.projection import boosted_memory
 from hpc_mlsm.models.retrieval import Retrieval, references_per_structure
@@ -78,9 +79,11 @@ def _existing(run: RunDirectory) -> BundleInfo | None:
 
 
 def _train(context: RunContext, rows: LabelledRows, n_classes: int, expected: str) -> BoostedModel:
-    units = context.config.train.boosted.rounds
+    saved = load_checkpoint(context.run.checkpoints, expected)
+    units = context.config.train.boosted.rounds - (len(saved.history) if saved else 0)
     workers = _workers(context, rows)
-    with stage_events(context.on_event, STAGE, n_tasks=units, units="rounds", n_units=units) as listener:
+    cores = _threads(context) if workers is None else workers * (context.config.train.together.threads or 1)
+    with stage_events(context.on_event, STAGE, n_tasks=units, units="rounds", n_units=units, cores=cores) as listener:
         last = time.monotonic()
 
         def on_round(done: Round) -> None:
