@@ -10,6 +10,13 @@ from same_results import differences, whole_run
 pytestmark = [pytest.mark.slow]
 
 
+@pytest.fixture(autouse=True)
+def _unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without coverage, which ranks that are ended would complain about on the standard error."""
+    for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.mark.slurm
 @pytest.mark.parametrize("kind", ["slurm", "runner"])
 def test_workers_in_jobs_and_in_an_allocation_give_the_same_as_local(
