@@ -155,12 +155,12 @@ def accounts_table(accounts: list[StageAccount], title: str) -> Table:
         table.add_column("of it")
     for one in accounts:
         busy = "" if one.efficiency is None else f"{one.efficiency:.0%}"
-        rate, hours = f"{one.rate:.0f}" if one.rate >= 100 else f"{one.rate:.2g}", f"{one.core_hours:.2g}"
+        rate, hours = f"{one.rate:.0f}" if one.rate >= 100 else f"{one.rate:.2g}", _hours(one.core_hours)
         row = [one.stage, f"{one.n_units} {one.units}", _duration(one.seconds), rate, hours, busy]
         table.add_row(*row, *([_troubles(one)] if troubled else []))
     if len(accounts) > 1:
         table.add_section()
-        hours = f"{sum(one.core_hours for one in accounts):.2g}"
+        hours = _hours(sum(one.core_hours for one in accounts))
         table.add_row("all", "", _duration(sum(one.seconds for one in accounts)), "", hours)
     return table
 
@@ -197,6 +197,10 @@ def jobs_table(states: list[JobState]) -> Table:
             one.job.stage, one.job.job_id, one.state.lower(), escape(one.detail), escape(Path(one.job.log).name)
         )
     return table
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.3g}" if hours >= 0.01 else "< 0.01"
 
 
 def _duration(seconds: float) -> str:
