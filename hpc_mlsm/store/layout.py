@@ -15,7 +15,7 @@ from hpc_mlsm.store.schema import SCHEMA_VERSION, Axis, ShardContent
 H5_ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError)
 """What h5py raises on damaged files, depending on which byte is damaged."""
 
-LIBVER = ("v110", "v110")
+LIBVER = (h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
 """File format of HDF5 1.10: the oldest in which the metadata carry checksums."""
 
 CHUNK_BYTES = 128 * 1024
@@ -28,6 +28,20 @@ def compression() -> dict[str, Any]:
     return {**blosc, "fletcher32": True}
 
 
+def new_file(image: BytesIO) -> h5py.File:
+    """A new HDF5 file in memory, to be closed by the caller.
+
+    Times of creation are not kept in it: HDF5 before 2.0 stores them by default, and equal contents would differ.
+    """
+    creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
+    creation.set_obj_track_times(False)
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+    access.set_fileobj_driver(h5py.h5fd.fileobj_driver, image)
+    access.set_libver_bounds(*LIBVER)
+    return h5py.File(h5py.h5f.create(b"image", h5py.h5f.ACC_TRUNC, fcpl=creation, fapl=access))
+
+
 def to_image(content: ShardContent) -> bytes:
     """The bytes of the HDF5 file that holds a shard.
 
@@ -38,7 +52,7 @@ def to_image(content: ShardContent) -> bytes:
     structures = content.structures()
     image = BytesIO()
     # Not the image that HDF5 gives of an open file: up to HDF5 1.14 the checksum of the superblock is wrong in it.
-    with h5py.File(image, "w", libver=LIBVER) as file:
+    with new_file(image) as file:
         file.attrs["schema_version"] = SCHEMA_VERSION
         set_text(file, creator=_FORMAT, content_digest=content.digest(structures), default="entry")
         entry = nx_group(file, "entry", "NXentry")
@@ -129,7 +143,9 @@ def chunk_rows(n_points: int, itemsize: int = 4) -> int:
 
 def nx_group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
     """A new group of a NeXus class."""
-    group = parent.create_group(name)
+    creation = h5py.h5p.create(h5py.h5p.GROUP_CREATE)
+    creation.set_obj_track_times(False)
+    group = h5py.Group(h5py.h5g.create(parent.id, name.encode(), gcpl=creation))
     set_text(group, NX_class=nx_class)
     return group
 

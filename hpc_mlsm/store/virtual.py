@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hpc_mlsm.durable import write_durably
 from hpc_mlsm.store.layout import (
-    LIBVER,
+    new_file,
     nx_group,
     set_signal,
     set_text,
@@ -58,7 +58,7 @@ def _image(
     layout: h5py.VirtualLayout, axis: Axis, signal: str, unit: str, ids: list[str], offsets: NDArray[np.int64]
 ) -> bytes:
     image = BytesIO()
-    with h5py.File(image, "w", libver=LIBVER) as file:
+    with new_file(image) as file:
         set_text(file, creator="hpc_mlsm pattern view", default="entry")
         entry = nx_group(file, "entry", "NXentry")
         set_text(entry, default="patterns")
