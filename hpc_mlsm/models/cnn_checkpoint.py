@@ -103,6 +103,12 @@ def checkpoint_digest(folder: Path, fingerprint: str) -> str:
     return state["sha256"] if state is not None and state["fingerprint"] == fingerprint else ""
 
 
+def remove_checkpoints(folder: Path) -> None:
+    """Remove what a finished training does not need; the history and logs beside it stay."""
+    for path in (folder / STATE, *folder.glob("cnn-*.npz")):
+        path.unlink(missing_ok=True)
+
+
 def _write(folder: Path, stem: str, arrays: Mapping[str, NDArray]) -> dict[str, str]:
     image = io.BytesIO()
     np.savez(image, allow_pickle=False, **arrays)

@@ -98,25 +98,31 @@ def write_history(folder: Path, history: Sequence[EpochRecord]) -> None:
 
 
 class TensorBoardLog:
-    """Scalars of each epoch in a folder that ``tensorboard --logdir`` shows; TensorBoard itself is not needed."""
+    """Scalars of each epoch in a folder that ``tensorboard --logdir`` shows; TensorBoard itself is not needed.
+
+    The file is made with the first epoch, so that starts that finish none leave nothing.
+    """
 
     def __init__(self, folder: Path) -> None:
-        tf = load_tensorflow()
-        self._summary: Any = tf.summary
-        self._writer = tf.summary.create_file_writer(str(folder))
-        # What tf.summary.scalar of the package tensorboard writes.
-        self._scalar = tf.compat.v1.SummaryMetadata(
-            plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars"), data_class=1
-        )
+        self._folder = folder
+        self._writer: Any = None
 
     def write(self, record: EpochRecord) -> None:
         """Add one epoch."""
+        tf = load_tensorflow()
+        if self._writer is None:
+            self._writer = tf.summary.create_file_writer(str(self._folder))
+        # What tf.summary.scalar of the package tensorboard writes.
+        scalar = tf.compat.v1.SummaryMetadata(
+            plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars"), data_class=1
+        )
         values = asdict(record)
         with self._writer.as_default(step=values.pop("epoch")):
             for name, value in values.items():
-                self._summary.write(name, np.float32(value), metadata=self._scalar)
+                tf.summary.write(name, np.float32(value), metadata=scalar)
         self._writer.flush()
 
     def close(self) -> None:
         """Close the file."""
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()

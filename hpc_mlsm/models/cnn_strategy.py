@@ -1,7 +1,5 @@
 """How ranks that train together are joined by TensorFlow, and what it says when one is lost."""
 
-import json
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,29 +20,39 @@ class RankInfo:
         """How many train together."""
         return max(1, len(self.addresses))
 
-    def tf_config(self) -> str:
-        """What TensorFlow reads from the environment variable TF_CONFIG."""
-        return json.dumps({"cluster": {"worker": self.addresses}, "task": {"type": "worker", "index": self.rank}})
+
+_joined: Any = None
+"""The strategy of this process."""
 
 
 def make_strategy(ranks: RankInfo, device: Device) -> Any:
     """Join the other ranks; with one rank, the strategy that does nothing.
+
+    A process joins once: for another network with the same ranks, the strategy is the same.
 
     Raises
     ------
     ExecutorError
         If the others are not reached.
     """
+    global _joined
     tf = load_tensorflow()
     if ranks.ranks == 1:
-        os.environ.pop("TF_CONFIG", None)
         return tf.distribute.get_strategy()
-    os.environ["TF_CONFIG"] = ranks.tf_config()
+    if _joined is not None:
+        return _joined
+    cluster = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": list(ranks.addresses)}),
+        task_type="worker",
+        task_id=ranks.rank,
+        rpc_layer="grpc",
+    )
     nccl = tf.distribute.experimental.CommunicationImplementation.NCCL
     ring = tf.distribute.experimental.CommunicationImplementation.RING
     options = tf.distribute.experimental.CommunicationOptions(implementation=nccl if device.kind == "gpu" else ring)
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+        _joined = tf.distribute.MultiWorkerMirroredStrategy(cluster, options)
+        return _joined
     except (tf.errors.OpError, RuntimeError) as error:
         raise ExecutorError(
             f"rank {ranks.rank} at {ranks.addresses[ranks.rank]} could not join the others "

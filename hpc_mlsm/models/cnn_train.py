@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hpc_mlsm.errors import ConfigError, ExecutorError, PlanError
+from hpc_mlsm.errors import ConfigError, PeerError, PlanError
 from hpc_mlsm.models.cnn_augment import refuse_unsuited_grid
 from hpc_mlsm.models.cnn_checkpoint import Arrays, CnnCheckpoint, Progress, load_checkpoint, save_checkpoint
 from hpc_mlsm.models.cnn_feed import Feed, epoch_order, plain_batches
@@ -67,7 +67,7 @@ def train_cnn(
     ------
     ConfigError
         If the settings do not fit the patterns or the machine.
-    ExecutorError
+    PeerError
         If another rank was lost; the checkpoint is what was last written.
     PlanError
         If the memory does not suffice.
@@ -96,7 +96,7 @@ def train_cnn(
     except lost_errors(tf) as error:
         if ranks.ranks == 1:
             raise
-        raise ExecutorError(
+        raise PeerError(
             f"rank {ranks.rank} of {ranks.ranks} lost another one ({reason_of(error)}). See what the others "
             "wrote, and run the same command again: training goes on from its last checkpoint"
         ) from error

@@ -17,7 +17,7 @@ def exchange_by_files(
     """Leave a file for the other ranks and read theirs; files of an earlier launch that was killed are not believed.
 
     Each file holds a number drawn anew, and the numbers that its writer has seen of the others. A file counts once it
-    holds one's own number.
+    holds one's own number. The files are hidden ones: what looks for progress in a run directory passes them over.
 
     Raises
     ------
@@ -29,12 +29,12 @@ def exchange_by_files(
     deadline = time.monotonic() + timeout_s
     others: dict[int, dict[str, Any]] = {}
     while True:
-        found = {k: _read(folder / f"rank-{k}.json") for k in range(ranks) if k != rank}
+        found = {k: _read(folder / f".rank-{k}.json") for k in range(ranks) if k != rank}
         others = {k: one for k, one in found.items() if one is not None}
         seen = {str(k): one["number"] for k, one in others.items()}
-        if seen != mine["seen"] or not (folder / f"rank-{rank}.json").exists():
+        if seen != mine["seen"] or not (folder / f".rank-{rank}.json").exists():
             mine["seen"] = seen
-            _replace(folder / f"rank-{rank}.json", mine)
+            _replace(folder / f".rank-{rank}.json", mine)
         agreed = [k for k, one in others.items() if one["seen"].get(str(rank)) == mine["number"]]
         if len(agreed) == ranks - 1:
             return [others[k]["own"] if k != rank else own for k in range(ranks)]

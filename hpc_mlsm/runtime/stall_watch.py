@@ -7,14 +7,14 @@ import time
 from types import TracebackType
 from typing import Self
 
-STALLED_STATUS = 1
+from hpc_mlsm.runtime.signals import RESUME_STATUS
 
 
 class StallWatch:
     """Ends this process when ``beat`` is not called for too long.
 
     A library that waits for another machine may do so for ever, in compiled code that no exception reaches. Nothing is
-    saved then: what is worth it must be on the disk already.
+    saved then: what is worth it must be on the disk already. The exit status says that running again goes on from it.
 
     Parameters
     ----------
@@ -56,4 +56,4 @@ class StallWatch:
             before = now
             if self._waited_s > self._allowed_s:
                 print(f"hpc-mlsm: {self._message.format(waited=self._waited_s)}", file=sys.stderr, flush=True)
-                os._exit(STALLED_STATUS)
+                os._exit(RESUME_STATUS)

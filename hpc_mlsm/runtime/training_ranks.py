@@ -8,9 +8,10 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -60,6 +61,15 @@ def own_rank() -> int:
     return next((_number(name, 0) for name in names if name in os.environ), 0)
 
 
+def ranks_started() -> int:
+    """How many ranks this launch has."""
+    kind = launcher()
+    if kind == "tf_config":
+        return _TfConfig().ranks
+    names = {"mpi": _MPI_SIZES, "slurm": ("SLURM_STEP_NUM_TASKS",), "alone": ()}[kind]
+    return max((_number(name, 1) for name in names), default=1)
+
+
 def meet(
     card: Mapping[str, str],
     folder: Path,
@@ -69,6 +79,8 @@ def meet(
     timeout_s: float = MEET_TIMEOUT_S,
 ) -> TrainingRanks:
     """Exchange addresses and cards with all other ranks of this launch.
+
+    Ranks that meet again, for a second model, keep their addresses: a process joins the others once.
 
     Parameters
     ----------
@@ -90,6 +102,10 @@ def meet(
     kind = kind or launcher()
     if kind == "alone":
         return TrainingRanks(0, 0, 1, (), (dict(card),))
+    global _joined
+    if _joined is not None:
+        _joined = _met_again(_joined, card, folder, timeout_s)
+        return _joined.ranks
     meeting: _Meeting
     if kind == "mpi":
         meeting = _Mpi()
@@ -98,12 +114,31 @@ def meet(
     else:
         meeting = _TfConfig()
     own = {"host": socket.gethostname(), "address": meeting.address(interface), "card": dict(card)}
-    found = meeting.exchange(own, folder, timeout_s)
+    found = meeting.exchange({**own, "launch": secrets.token_hex(8)}, folder, timeout_s)
     here = [k for k, one in enumerate(found) if one["host"] == own["host"]]
     addresses = tuple(str(one["address"]) for one in found) if len(found) > 1 else ()
-    return TrainingRanks(
-        meeting.rank, here.index(meeting.rank), len(here), addresses, tuple(one["card"] for one in found)
-    )
+    cards = tuple(one["card"] for one in found)
+    ranks = TrainingRanks(meeting.rank, here.index(meeting.rank), len(here), addresses, cards)
+    _joined = _Joined(ranks, found[0]["launch"], 1)
+    return ranks
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """The launch that this process has joined: how often its ranks have met, and a word that only they know."""
+
+    ranks: TrainingRanks
+    launch: str
+    meetings: int
+
+
+_joined: _Joined | None = None
+
+
+def _met_again(joined: _Joined, card: Mapping[str, str], folder: Path, timeout_s: float) -> _Joined:
+    before, place = joined.ranks, folder / f"ranks-{joined.launch}-{joined.meetings}"
+    cards = exchange_by_files(dict(card), place, before.rank, len(before.cards), timeout_s)
+    return _Joined(replace(before, cards=tuple(cards)), joined.launch, joined.meetings + 1)
 
 
 class _Meeting(Protocol):
@@ -156,6 +191,7 @@ class _TfConfig:
         try:
             config = json.loads(os.environ["TF_CONFIG"])
             self._workers = [str(address) for address in config["cluster"]["worker"]]
+            self.ranks = len(self._workers)
             self.rank = int(config["task"]["index"])
             if config["task"]["type"] != "worker" or not 0 <= self.rank < len(self._workers):
                 raise ValueError(f"task {config['task']} is none of the {len(self._workers)} workers")

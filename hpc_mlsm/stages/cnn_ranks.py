@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from hpc_mlsm.errors import PeerError
 from hpc_mlsm.models.cnn_agreement import refuse_differences, training_card
 from hpc_mlsm.models.cnn_history import EpochRecord, Hooks
 from hpc_mlsm.models.cnn_rows import PatternRows
@@ -13,7 +14,7 @@ from hpc_mlsm.models.cnn_settings import CnnSettings
 from hpc_mlsm.models.cnn_strategy import RankInfo
 from hpc_mlsm.models.cnn_train import TrainedCnn, train_cnn
 from hpc_mlsm.runtime.resources import usable_cores
-from hpc_mlsm.runtime.signals import draining
+from hpc_mlsm.runtime.signals import Interrupted, draining
 from hpc_mlsm.runtime.stall_watch import StallWatch
 from hpc_mlsm.runtime.training_ranks import Launcher, TrainingRanks, meet
 
@@ -36,7 +37,7 @@ def train_on_ranks(
     """Train with all ranks of this launch, a single process too; each rank calls this, with the same arguments.
 
     A stop signal to any rank makes all ranks stop after a step or two and rank 0 write a checkpoint. A rank that is
-    lost, or is silent for ``settings.stall_s``, ends the others.
+    lost, or is silent for ``settings.stall_s``, ends the others, with the exit status that says "run me again".
 
     Parameters
     ----------
@@ -52,7 +53,7 @@ def train_on_ranks(
     Raises
     ------
     Interrupted
-        On every rank, if one was told to stop; the same call resumes.
+        On every rank, if one was told to stop, and on those that are left, if one was lost; the same call resumes.
     ConfigError, ExecutorError, PlanError, StoreError
         See ``train_cnn``, ``meet`` and ``refuse_differences``.
     """
@@ -78,7 +79,10 @@ def train_on_ranks(
             should_stop=lambda: drain.requested,
         )
         own = replace(settings, threads=settings.threads or _threads(found))
-        trained = train_cnn(train, validation, n_classes, own, folder, fingerprint, ranks=ranks, hooks=hooks)
+        try:
+            trained = train_cnn(train, validation, n_classes, own, folder, fingerprint, ranks=ranks, hooks=hooks)
+        except PeerError as error:
+            raise Interrupted(str(error)) from error
     if ranks.rank == 0:
         for meeting in folder.glob("ranks-*"):
             shutil.rmtree(meeting, ignore_errors=True)

@@ -6,7 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-from hpc_mlsm.runtime.stall_watch import STALLED_STATUS, StallWatch
+from hpc_mlsm.runtime.signals import RESUME_STATUS
+from hpc_mlsm.runtime.stall_watch import StallWatch
 
 STALLED = """
 import ctypes, sys
@@ -32,7 +33,7 @@ def stalled(start_s: float, *beats: str) -> tuple[float, "subprocess.CompletedPr
 
 def test_a_process_that_is_stuck_in_compiled_code_ends_with_a_message() -> None:
     _, done = stalled(0.5)
-    assert done.returncode == STALLED_STATUS
+    assert done.returncode == RESUME_STATUS
     assert done.stderr.startswith("hpc-mlsm: waited 1 s for nothing")
 
 
@@ -40,9 +41,9 @@ def test_the_start_may_take_longer() -> None:
     for beats in ((), ("going", "starting")):
         waited, done = stalled(3.0, *beats)
         assert waited > 3
-        assert done.returncode == STALLED_STATUS
+        assert done.returncode == RESUME_STATUS
     _, done = stalled(45.0, "starting", "going")
-    assert done.returncode == STALLED_STATUS
+    assert done.returncode == RESUME_STATUS
 
 
 def test_it_leaves_a_process_alone_that_goes_on_and_one_that_has_ended_its_work() -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from hpc_mlsm.errors import ExecutorError
+from hpc_mlsm.runtime import training_ranks
 from hpc_mlsm.runtime.rank_files import exchange_by_files
-from hpc_mlsm.runtime.training_ranks import free_address, launcher, meet, own_rank
+from hpc_mlsm.runtime.training_ranks import free_address, launcher, meet, own_rank, ranks_started
 
 VARIABLES = (
     "TF_CONFIG",
@@ -32,6 +33,7 @@ TF_CONFIG = json.dumps({"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": 
 def _no_launch(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(training_ranks, "_joined", None)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +67,7 @@ def test_the_environment_tells_who_started_the_ranks(
         monkeypatch.setenv(name, value)
     assert launcher() == kind
     assert own_rank() == rank
+    assert ranks_started() == {"alone": 1, "tf_config": 2}.get(kind, 8 if rank == 5 else 4)
 
 
 def test_a_single_process_meets_nobody(tmp_path: Path) -> None:
@@ -100,12 +103,12 @@ def test_every_rank_learns_what_all_others_say(tmp_path: Path, ranks: int) -> No
 def test_what_a_launch_that_was_killed_has_left_is_not_believed(tmp_path: Path) -> None:
     old = {k: {"number": f"old-{k}", "own": {"of": "old"}, "seen": {str(1 - k): f"old-{1 - k}"}} for k in range(2)}
     for k, content in old.items():
-        (tmp_path / f"rank-{k}.json").write_text(json.dumps(content))
+        (tmp_path / f".rank-{k}.json").write_text(json.dumps(content))
     assert exchanged(tmp_path, 2, delays=(0.0, 1.0)) == [[{"of": 0}, {"of": 1}]] * 2
 
 
 def test_half_a_file_is_waited_for(tmp_path: Path) -> None:
-    (tmp_path / "rank-1.json").write_text('{"number": "12')
+    (tmp_path / ".rank-1.json").write_text('{"number": "12')
     assert exchanged(tmp_path, 2, delays=(0.0, 0.5)) == [[{"of": 0}, {"of": 1}]] * 2
 
 
