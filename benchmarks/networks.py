@@ -1,6 +1,7 @@
 """The published network against the smaller one: accuracy against what the training cost, on one and the same split.
 
-    python benchmarks/networks.py FOLDER [--crystals 5000] [--only NAME …] [--epochs NAME=N …] [--threads 1] [--json FILE]
+    python benchmarks/networks.py FOLDER [--crystals 5000] [--only NAME …] [--epochs NAME=N …] [--threads 1]
+                                  [--json FILE]
 
 FOLDER keeps the crystals' patterns, the checkpoints and the results: what is there is not done again, and a training
 that was ended goes on. Crystals are made up (``structures/synthetic``), an equal number of each crystal system, one
