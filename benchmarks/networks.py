@@ -70,16 +70,12 @@ def contest(crystals: Crystals, name: str, settings: CnnSettings) -> None:
     folds = assign_folds(crystals.ids, crystals.labels, CRYSTAL_SYSTEMS, FoldSettings()).fold_of
     parts = [folds > 2, folds == 2, folds < 2]
     with crystals.store() as store:
-        train, validation, test = (
-            StoreRows(store, {"class": crystals.labels}, part, settings.scale) for part in parts
-        )
+        train, validation, test = (StoreRows(store, {"class": crystals.labels}, part, settings.scale) for part in parts)
     clock = _Clock(folder / "cpu.jsonl")
     # Without a schedule, a training may be made longer or shorter.
     fixed = replace(settings, epochs=1) if settings.schedule == "constant" else settings
     fingerprint = json.dumps([len(crystals.ids), asdict(fixed)])
-    trained = train_cnn(
-        train, validation, 7, settings, folder, fingerprint, hooks=Hooks(on_epoch=clock.note)
-    )
+    trained = train_cnn(train, validation, 7, settings, folder, fingerprint, hooks=Hooks(on_epoch=clock.note))
     scores = scaled_margins(CnnModel.of(settings, train.n_points, 7, trained.weights), test)
     row = _row(name, settings, scores, test.targets["class"], clock.minutes(), trained.history, trained.best_epoch)
     course = [asdict(record) for record in trained.history]
