@@ -16,7 +16,8 @@ from hpc_mlsm.errors import BundleError, StoreError
 from hpc_mlsm.evaluation.scores import ClassScore
 from hpc_mlsm.grouping.groups import load_groups
 from hpc_mlsm.models.bundle import Bundle, load_bundle
-from hpc_mlsm.refinement.match import match_structure
+from hpc_mlsm.refinement.refine import FitData, refine
+from hpc_mlsm.refinement.settings import RefineSettings
 from hpc_mlsm.report.content import (
     Calibration,
     CandidateFit,
@@ -32,6 +33,7 @@ from hpc_mlsm.report.content import (
 from hpc_mlsm.runtime.event_log import read_events
 from hpc_mlsm.runtime.events import StageFinished, StageStarted, TaskFinished
 from hpc_mlsm.scattering.conditions import PdfGrid
+from hpc_mlsm.scattering.normalise import standardise
 from hpc_mlsm.stages.context import RunContext
 from hpc_mlsm.stages.evaluate import BASELINE, DUMMY, Evaluation, load_evaluation
 from hpc_mlsm.stages.predict import Classified
@@ -42,6 +44,9 @@ from hpc_mlsm.stages.simulate import quarantined
 STAGE = "report"
 PACKAGES = ("numpy", "scipy", "numba", "gemmi", "h5py", "xgboost", "scikit-learn", "dask")
 LARGEST_GROUPS = 15
+
+QUICK_FIT = RefineSettings(size=True)
+"""What is refined of each candidate to compare its curve with the pattern."""
 
 
 def run(context: RunContext, classified: Classified | None = None, folder: Path | None = None) -> Path:
@@ -227,11 +232,10 @@ def _fits(
     fits = []
     for candidate in ranking.candidates[:most]:
         structure = bundle.structure(candidate.structure_ids[0])
-        match = match_structure(structure, measured, grid, q_min=q_range[0], q_max=q_range[1])
+        fit = refine([structure], FitData(grid, measured, *q_range), QUICK_FIT)
         label = f"{candidate.formula} ({candidate.space_group_symbol})"
-        fits.append(
-            CandidateFit(
-                label, match.curve, match.scale, match.r_w, match.correlation, match.parameters, candidate.rank
-            )
-        )
+        correlation = float(standardise(fit.calculated) @ standardise(measured))
+        values = {one.name: (one.value, one.unit) for one in fit.parameters if np.isfinite(one.value)}
+        scale, _ = values.pop("scale")
+        fits.append(CandidateFit(label, fit.calculated, scale, fit.r_w, correlation, values, candidate.rank))
     return tuple(fits)
