@@ -4,7 +4,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../jobs/environment.sh"
 extras=test
-if [ "${HPC_MLSM_CLUSTER_TESTS:-}" = 1 ]; then extras=test,cluster,mpi; fi
+if [ "${HPC_MLSM_CLUSTER_TESTS:-}" = 1 ]; then extras=test,cluster,mpi,cnn-cpu; fi
 make_environment "$extras"
 cd "$repository"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} MPLBACKEND=Agg

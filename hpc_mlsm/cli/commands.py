@@ -18,8 +18,9 @@ from hpc_mlsm.runtime.accounts import Accounts
 from hpc_mlsm.runtime.events import EventBus
 from hpc_mlsm.runtime.factory import take_place
 from hpc_mlsm.runtime.signals import RESUME_STATUS, Interrupted
-from hpc_mlsm.stages import evaluate, group, ingest, plan, predict, report, simulate, train
+from hpc_mlsm.stages import evaluate, group, ingest, networks, plan, predict, report, simulate, train
 from hpc_mlsm.stages.context import RunContext, open_run
+from hpc_mlsm.stages.network_data import network_data
 from hpc_mlsm.stages.run_directory import resolve
 from hpc_mlsm.structures.element_filter import ElementFilter
 
@@ -53,7 +54,12 @@ def _opened(target: Path, run: Path | None, overrides: list[str]) -> Iterator[tu
 
 
 def run_stage(name: str, target: Path, run: Path | None, overrides: list[str]) -> None:
-    """Run one stage and print what it did."""
+    """Run one stage and print what it did; on several ranks, train a network with all of them."""
+    if name == "train":
+        directory, config = resolve(target, run, overrides)
+        if config.train.cnn is not None and networks.is_helper(config.executor):
+            networks.help_training(directory.path, config.executor, *network_data(directory, config))
+            return
     with _opened(target, run, overrides) as (context, console):
         console.print(summaries.line(name, STAGES[name](context)), soft_wrap=True)
 

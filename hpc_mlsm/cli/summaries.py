@@ -15,6 +15,7 @@ from hpc_mlsm.runtime.submit import JobState
 from hpc_mlsm.stages.evaluate import Evaluation
 from hpc_mlsm.stages.group import GroupSummary
 from hpc_mlsm.stages.ingest import IngestSummary
+from hpc_mlsm.stages.networks import NetworkSummary
 from hpc_mlsm.stages.plan import PlanSummary
 from hpc_mlsm.stages.predict import Classified
 from hpc_mlsm.stages.simulate import SimulateSummary
@@ -68,8 +69,14 @@ def _group(summary: GroupSummary) -> str:
     )
 
 
-def _train(summary: TrainSummary) -> str:
+def _train(summary: TrainSummary | NetworkSummary) -> str:
     again = " (unchanged)" if summary.reused else ""
+    if isinstance(summary, NetworkSummary):
+        return (
+            f"{summary.name} on {summary.train_rows} patterns, {summary.epochs} epochs on {summary.ranks} "
+            f"rank{'s' * (summary.ranks > 1)}, best {summary.best_epoch} with validation accuracy "
+            f"{summary.validation_accuracy:.1%}{again}"
+        )
     return (
         f"{summary.classes} classes, {summary.train_rows} training patterns, {summary.rounds} rounds, best "
         f"{summary.best_round} with validation loss {summary.validation_loss:.3f}{again}"

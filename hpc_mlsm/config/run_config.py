@@ -10,6 +10,7 @@ from hpc_mlsm.catalog.select import Selection
 from hpc_mlsm.errors import ConfigError
 from hpc_mlsm.evaluation.splits import SplitSettings, split_variants
 from hpc_mlsm.grouping.settings import GroupSettings
+from hpc_mlsm.models.cnn_settings import CnnSettings
 from hpc_mlsm.models.settings import BoostedSettings, RetrievalSettings, TogetherSettings
 from hpc_mlsm.runtime.settings import ExecutorSettings
 from hpc_mlsm.scattering.kinds import PatternSettings
@@ -35,6 +36,8 @@ class TrainSettings:
 
     Attributes
     ----------
+    cnn
+        The network that runs of powder patterns train; None trains none.
     workers
         Over how many workers training of boosted trees is divided; 1 trains in this process, with all its cores.
         ``auto`` takes all workers of the executors ``runner``, ``mpi`` and ``slurm``, and this process otherwise.
@@ -42,6 +45,7 @@ class TrainSettings:
 
     boosted: BoostedSettings = field(default_factory=BoostedSettings)
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
+    cnn: CnnSettings | None = None
     workers: Literal["auto"] | Annotated[int, Ge(1)] = "auto"
     together: TogetherSettings = field(default_factory=TogetherSettings)
 

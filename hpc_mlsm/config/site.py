@@ -78,17 +78,17 @@ class StageResources:
             raise ConfigError(f"memory: found {self.memory!r}; expected memory of a node such as 16G or 900M")
         self._check_workers()
         refuse_odd_text(self, ("memory", "partition", "account", "qos", "constraint"), ("options",))
-        tasks = self.nodes * self.tasks_per_node
-        if tasks > 1 and self.executor in ("inline", "local", "slurm"):
-            raise ConfigError(
-                f"executor: {self.executor} is started once, but {tasks} tasks are asked for; set nodes and "
-                "tasks_per_node to 1, or executor to runner or mpi"
-            )
+        tasks = self.tasks
         if tasks < 3 and self.executor in ("runner", "mpi"):
             raise ConfigError(
                 f"executor: {self.executor} needs 3 tasks at least (scheduler, program and a worker), found {tasks}; "
                 "raise nodes or tasks_per_node"
             )
+
+    @property
+    def tasks(self) -> int:
+        """Of the whole allocation."""
+        return self.nodes * self.tasks_per_node
 
     def _check_workers(self) -> None:
         """What belongs to executor slurm is complete there, and not given elsewhere."""
@@ -107,15 +107,30 @@ class StageResources:
 
 @dataclass(frozen=True)
 class SiteStages:
-    """The resources of each stage."""
+    """The resources of each stage.
+
+    ``train_networks`` is for the train stage of runs that train networks: it is started on all tasks, which are the
+    ranks that train together, each with one GPU of its node or with its cores. None takes those of ``train``.
+    """
 
     ingest: StageResources = field(default_factory=StageResources)
     simulate: StageResources = field(default_factory=StageResources)
     group: StageResources = field(default_factory=StageResources)
     train: StageResources = field(default_factory=StageResources)
+    train_networks: StageResources | None = None
     evaluate: StageResources = field(default_factory=StageResources)
     predict: StageResources = field(default_factory=StageResources)
     report: StageResources = field(default_factory=StageResources)
+
+    def given(self) -> dict[str, StageResources]:
+        """All resources that there are, by key."""
+        found = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: resources for name, resources in found.items() if resources is not None}
+
+    def of(self, stage: str, *, networks: bool) -> StageResources:
+        """Those of a stage, in a run that trains networks or in one that does not."""
+        given = self.given()
+        return given.get("train_networks", given["train"]) if stage == "train" and networks else given[stage]
 
 
 @dataclass(frozen=True)
@@ -175,11 +190,18 @@ class SiteProfile:
     def __post_init__(self) -> None:
         single = ("partition", "account", "qos", "constraint", "gpu_type", "interface", "scratch")
         refuse_odd_text(self, single, ("modules", "activate", "launcher_options", "options"))
-        for item in fields(SiteStages):
-            self._check(item.name, getattr(self.stages, item.name))
+        for name, resources in self.stages.given().items():
+            self._check(name, resources)
 
     def _check(self, name: str, stage: StageResources) -> None:
         place = f"stages.{name}"
+        if name == "train_networks":
+            self._check_ranks(place, stage)
+        elif stage.tasks > 1 and stage.executor in ("inline", "local", "slurm"):
+            raise ConfigError(
+                f"{place}.executor: {stage.executor} is started once, but {stage.tasks} tasks are asked for; set nodes "
+                "and tasks_per_node to 1, or executor to runner or mpi"
+            )
         if stage.executor == "runner" and self.launcher != "srun":
             raise ConfigError(f"{place}.executor: runner is started by srun, but launcher is {self.launcher}")
         if stage.executor == "mpi" and self.launcher == "none":
@@ -193,6 +215,20 @@ class SiteProfile:
             raise ConfigError(
                 f"{place}.walltime: {stage.walltime} is less than twice signal_before_s = {self.signal_before_s} s and "
                 "a minute, so that a job would be told to stop before it got anywhere; raise the one or lower the other"
+            )
+
+    def _check_ranks(self, place: str, stage: StageResources) -> None:
+        if stage.executor not in ("inline", "local"):
+            raise ConfigError(
+                f"{place}.executor: found {stage.executor}, whose tasks are workers, but those of a network are ranks; "
+                "leave it out"
+            )
+        if stage.tasks > 1 and self.launcher == "none":
+            raise ConfigError(f"{place}: {stage.tasks} ranks need a launcher; set launcher to srun or mpirun")
+        if stage.gpus and stage.tasks_per_node > stage.gpus:
+            raise ConfigError(
+                f"{place}.tasks_per_node: each rank takes one GPU, but {stage.tasks_per_node} ranks of a node share "
+                f"{stage.gpus}; set both to the same number"
             )
 
 

@@ -32,10 +32,13 @@ class NetworkCost:
     forward_flop
         Floating-point operations to classify one pattern: a multiplication and an addition for each weight that
         meets a value. What is done value by value (activations, normalisation, pooling) is under 2 % and left out.
+    outputs
+        Values that come out of all convolutions and dense layers, for one pattern: what training has to remember.
     """
 
     parameters: int
     forward_flop: float
+    outputs: int
 
     @property
     def training_flop(self) -> float:
@@ -62,11 +65,12 @@ def strided(length: int, stride: int) -> int:
 
 class _Sum:
     def __init__(self) -> None:
-        self.parameters, self.flop = 0, 0.0
+        self.parameters, self.outputs, self.flop = 0, 0, 0.0
 
     def convolution(self, length: int, filters: int, kernel: int, channels: int, *, bias: bool = True) -> None:
         weights = filters * kernel * channels
         self.parameters += weights + filters * bias
+        self.outputs += length * filters
         self.flop += 2.0 * length * weights
 
     def dense(self, inputs: int, units: int, *, bias: bool = True) -> None:
@@ -76,7 +80,7 @@ class _Sum:
         self.parameters += 4 * channels
 
     def cost(self) -> NetworkCost:
-        return NetworkCost(self.parameters, self.flop)
+        return NetworkCost(self.parameters, self.flop, self.outputs)
 
 
 def _paper(settings: CnnSettings, n_points: int, n_classes: int) -> NetworkCost:

@@ -42,6 +42,8 @@ class JobScript:
         Folder on the node, which may hold shell variables.
     threads
         Threads of OpenMP and BLAS; None gives each task all its cores.
+    resumes_when_killed
+        Whether the job comes back where a task of it was killed: the others end then, and can go on from a checkpoint.
     signal_before_s, max_idle_restarts
         See the site profile.
     """
@@ -67,6 +69,7 @@ class JobScript:
     activate: tuple[str, ...] = ()
     scratch: str | None = None
     threads: int | None = None
+    resumes_when_killed: bool = False
     signal_before_s: int = 300
     max_idle_restarts: int = 3
 
@@ -100,7 +103,7 @@ def render_script(job: JobScript) -> str:
         options=list(_options(job)),
         run=str(job.run),
         logs=str(job.logs),
-        resumable=resumable_part(job.max_idle_restarts),
+        resumable=resumable_part(job.max_idle_restarts, when_killed=job.resumes_when_killed),
     )
 
 
@@ -128,10 +131,10 @@ def _refuse_control_characters(job: JobScript) -> None:
             )
 
 
-def resumable_part(max_idle_restarts: int) -> str:
+def resumable_part(max_idle_restarts: int, *, when_killed: bool = False) -> str:
     """The part of every job script that passes signals on, counts restarts and puts the job back into the queue."""
     text = template("resumable.sh.j2")
-    return text.render(max_idle_restarts=max_idle_restarts, resume_status=RESUME_STATUS)
+    return text.render(max_idle_restarts=max_idle_restarts, resume_status=RESUME_STATUS, when_killed=when_killed)
 
 
 def _options(job: JobScript) -> Iterator[str]:

@@ -3,11 +3,11 @@
 import contextlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpc_mlsm.config.run_config import RunConfig
-from hpc_mlsm.config.site import SiteProfile, SiteStages, StageResources, memory_bytes
+from hpc_mlsm.config.site import SiteProfile, StageResources, memory_bytes
 from hpc_mlsm.errors import ExecutorError
 from hpc_mlsm.runtime.probes import packages
 from hpc_mlsm.runtime.probes.disk import check_folder
@@ -21,7 +21,7 @@ from hpc_mlsm.runtime.sbatch import JobScript
 from hpc_mlsm.runtime.submit import would_start
 from hpc_mlsm.stages.doctor_here import check_rename_of_one, trial_folder
 from hpc_mlsm.stages.run_directory import RunDirectory
-from hpc_mlsm.stages.submit import job_scripts, program_of
+from hpc_mlsm.stages.submit import job_scripts, program_of, resources_of
 
 LOGIN = "login node"
 WALLTIME = "00:10:00"
@@ -50,9 +50,8 @@ class NodeKind:
 def node_kinds(site: SiteProfile) -> list[NodeKind]:
     """The kinds of nodes that the stages of a site ask for, each with its stages; two nodes where one has several."""
     kinds: dict[tuple[object, ...], list[tuple[str, StageResources]]] = {}
-    for item in fields(SiteStages):
-        stage: StageResources = getattr(site.stages, item.name)
-        kinds.setdefault(_asked(stage, site), []).append((item.name, stage))
+    for name, stage in site.stages.given().items():
+        kinds.setdefault(_asked(stage, site), []).append((name, stage))
     return [_kind(site, some) for some in kinds.values()]
 
 
@@ -108,7 +107,7 @@ def examine_site(
 
 
 def _extras(site: SiteProfile) -> list[str]:
-    kinds = {getattr(site.stages, item.name).executor for item in fields(SiteStages)}
+    kinds = {stage.executor for stage in site.stages.given().values()}
     return [*(["cluster"] if kinds & {"slurm", "runner"} else []), *(["mpi"] if "mpi" in kinds else [])]
 
 
@@ -119,7 +118,7 @@ def _submissions(site: SiteProfile, folder: Path, config: RunConfig) -> Iterator
         yield Finding("sbatch", LOGIN, "failure", "sbatch is not on this machine", remedy)
         return
     jobs = job_scripts(RunDirectory(folder), config, site)
-    for job in [*jobs, *_worker_jobs(jobs, site)]:
+    for job in [*jobs, *_worker_jobs(jobs, config, site)]:
         try:
             yield Finding(f"job of {job.stage}", LOGIN, "ok", would_start(job))
         except ExecutorError as error:
@@ -127,10 +126,10 @@ def _submissions(site: SiteProfile, folder: Path, config: RunConfig) -> Iterator
             yield Finding(f"job of {job.stage}", LOGIN, "failure", f"sbatch: {error}", remedy)
 
 
-def _worker_jobs(jobs: Sequence[JobScript], site: SiteProfile) -> Iterator[JobScript]:
+def _worker_jobs(jobs: Sequence[JobScript], config: RunConfig, site: SiteProfile) -> Iterator[JobScript]:
     """The jobs that stages with executor slurm will submit for their workers."""
     for job in jobs:
-        stage: StageResources = getattr(site.stages, job.stage)
+        stage = resources_of(job.stage, config, site)
         if stage.executor == "slurm":
             memory = stage.worker_memory or stage.memory
             yield replace(

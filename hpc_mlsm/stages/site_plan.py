@@ -14,7 +14,7 @@ from hpc_mlsm.runtime.resources import usable_cores
 from hpc_mlsm.runtime.settings import ExecutorSettings
 from hpc_mlsm.stages.context import RunContext
 from hpc_mlsm.stages.plan import TIMED_STRUCTURES, inventory
-from hpc_mlsm.stages.submit import stages_of
+from hpc_mlsm.stages.submit import resources_of, stages_of
 
 SCALED = ("simulate", "train")
 """Stages whose work is divided over nodes; the others are done on one."""
@@ -81,7 +81,7 @@ def run(context: RunContext, site: SiteProfile, nodes: Sequence[int] = (), *, di
 
 def shapes(config: RunConfig, site: SiteProfile) -> list[StageShape]:
     """What the site gives each stage of the run."""
-    return [_shape(stage, getattr(site.stages, stage), site) for stage in stages_of(config)]
+    return [_shape(stage, resources_of(stage, config, site), site) for stage in stages_of(config)]
 
 
 def _shape(stage: str, given: StageResources, site: SiteProfile) -> StageShape:

@@ -74,10 +74,16 @@ def submit(run: RunDirectory, config: RunConfig, jobs: Sequence[JobScript]) -> l
     return submit_chain(jobs)
 
 
+def resources_of(stage: str, config: RunConfig, site: SiteProfile) -> StageResources:
+    """What the site gives a stage of this run."""
+    return site.stages.of(stage, networks=config.train.cnn is not None)
+
+
 def _job(stage: str, run: RunDirectory, config: RunConfig, site: SiteProfile) -> JobScript:
-    resources: StageResources = getattr(site.stages, stage)
+    resources = resources_of(stage, config, site)
     path = run.path.resolve()
-    words = [*_launcher(resources, site), *program_of(site), stage, str(path)]
+    together = resources is site.stages.train_networks and resources.tasks > 1
+    words = [*_launcher(resources, site, together=together), *program_of(site), stage, str(path)]
     for override in [*_overrides(path, resources, site), *_device(stage, resources, config)]:
         words += ["--set", override]
     return JobScript(
@@ -102,6 +108,7 @@ def _job(stage: str, run: RunDirectory, config: RunConfig, site: SiteProfile) ->
         activate=site.activate,
         scratch=site.scratch,
         threads=1 if stage in ONE_THREAD else None,
+        resumes_when_killed=together,
         signal_before_s=site.signal_before_s,
         max_idle_restarts=site.max_idle_restarts,
     )
@@ -112,14 +119,18 @@ def program_of(site: SiteProfile) -> list[str]:
     return ["hpc-mlsm"] if site.activate else [sys.executable, "-m", "hpc_mlsm.cli.main"]
 
 
-def _launcher(resources: StageResources, site: SiteProfile) -> list[str]:
-    """What starts the program on all tasks; nothing where it is to be started once."""
-    if resources.executor not in ("runner", "mpi"):
+def _launcher(resources: StageResources, site: SiteProfile, *, together: bool) -> list[str]:
+    """What starts the program on all tasks; nothing where it is to be started once.
+
+    ``together`` is for tasks that are all alike, and train a network.
+    """
+    if resources.executor not in ("runner", "mpi") and not together:
         return []
     if site.launcher == "srun":
-        # When the program has ended with an error, its workers have nothing to wait for.
-        return ["srun", "--kill-on-bad-exit=1", *site.launcher_options]
-    return ["mpirun", "-n", str(resources.nodes * resources.tasks_per_node), *site.launcher_options]
+        # When the program has ended with an error, its workers have nothing to wait for. Ranks that train together
+        # find out themselves that one is lost, and say so.
+        return ["srun", f"--kill-on-bad-exit={0 if together else 1}", *site.launcher_options]
+    return ["mpirun", "-n", str(resources.tasks), *site.launcher_options]
 
 
 def _overrides(run: Path, resources: StageResources, site: SiteProfile) -> list[str]:
@@ -129,7 +140,7 @@ def _overrides(run: Path, resources: StageResources, site: SiteProfile) -> list[
         "workers": resources.workers,
         "grace_s": DRAIN_MARGIN * site.signal_before_s,
     }
-    if resources.executor in ("runner", "mpi", "slurm"):
+    if resources.executor in ("runner", "mpi", "slurm") or resources.tasks > 1:
         executor["interface"] = site.interface
     if resources.executor == "slurm":
         executor["slurm"] = _worker_jobs(run, resources, site)

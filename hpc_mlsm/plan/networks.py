@@ -1,0 +1,131 @@
+"""What the training of a network needs on GPUs or cores: time, memory, and bytes read and written."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hpc_mlsm.models.cnn_cost import NetworkCost, network_cost
+from hpc_mlsm.models.cnn_settings import CnnSettings
+
+GPU_FLOPS = 1.5e13
+"""Operations a second of one GPU in training: an assumption, about a tenth of what data-centre GPUs since 2020 name
+for matrices in TF32, for convolutions in one dimension with few channels. A site's profile may name its own."""
+
+CORE_FLOPS = {"paper": 1.6e11, "residual": 1.0e11}
+"""Measured on one core with AVX-512, in batches of 32 to 64 patterns."""
+
+LINK_BYTES = 1.0e10
+"""Bytes a second between ranks, of the gradients that they add up: an assumption, for the slower of usual links."""
+
+KEPT_VALUES = 3.0
+"""Values in memory for each output of a layer: itself, its normalised or activated form, and a gradient."""
+
+RANK_BYTES = 1.2e9
+"""TensorFlow, compiled steps, and what is read ahead, in the memory of a rank's process; measured."""
+
+GPU_BYTES = 1.5e9
+"""Of CUDA and its libraries, on a GPU."""
+
+ROW_BYTES = 40.0
+"""Of each pattern that every rank keeps: shard, row, structure, label, place in the epoch's order."""
+
+STORED_SHARE = 0.5
+"""Of 4 bytes a point, what compressed shards take."""
+
+START_S = 60.0
+"""Loading, meeting and compiling, of each training."""
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """What ranks compute on: ``flops`` a second of one rank; ``memory`` in bytes where known; ``basis`` in words."""
+
+    kind: str
+    flops: float
+    memory: float | None
+    basis: str
+
+
+@dataclass(frozen=True)
+class NetworkNeed:
+    """Training of one network; times in seconds, sizes in bytes.
+
+    Attributes
+    ----------
+    ranks
+        How many compute, one GPU each.
+    visits
+        Patterns that one epoch of one fold takes, with those that come more than once.
+    epoch_s, training_s
+        Of one training on all ranks together; the latter for all epochs, where it does not end earlier.
+    folds_s
+        All folds, each on one rank, as ranks come free.
+    device_bytes, rank_bytes
+        On a GPU; in the memory of each rank's process.
+    read_bytes, exchanged_bytes
+        Of one epoch, from the disk by all ranks; of one step, by each rank to others.
+    disk_bytes
+        Checkpoint and model of one training.
+    """
+
+    network: str
+    ranks: int
+    patterns: int
+    visits: int
+    epochs: int
+    folds: int
+    epoch_s: float
+    training_s: float
+    folds_s: float
+    device_bytes: float
+    rank_bytes: float
+    read_bytes: float
+    exchanged_bytes: float
+    disk_bytes: float
+
+
+def visits_of(counts: Sequence[int], settings: CnnSettings) -> int:
+    """Patterns of an epoch, from how many there are of each class."""
+    present = [count for count in counts if count]
+    return len(present) * max(present, default=0) if settings.oversample else sum(counts)
+
+
+def network_need(
+    settings: CnnSettings, n_points: int, counts: Sequence[int], folds: int, on: Accelerator, ranks: int
+) -> NetworkNeed:
+    """Project the training of a network, and its cross-validation.
+
+    Parameters
+    ----------
+    counts
+        Patterns of each class, all folds together; of each fold's training two folds are left out.
+    """
+    cost = network_cost(settings, n_points, len(counts))
+    patterns, share = sum(counts), max(1, folds - 2) / folds
+    visits = round(share * visits_of(counts, settings))
+    steps = max(1, math.ceil(visits / settings.batch))
+    exchanged = 2 * 4.0 * cost.parameters * (ranks - 1) / ranks
+    compute_s = (visits * cost.training_flop + patterns / folds * cost.forward_flop) / on.flops
+    epoch_s = compute_s / ranks + steps * exchanged / LINK_BYTES
+    alone_s = START_S + compute_s * settings.epochs
+    return NetworkNeed(
+        network="cnn-paper" if settings.network == "paper" else "cnn",
+        ranks=ranks,
+        patterns=patterns,
+        visits=visits,
+        epochs=settings.epochs,
+        folds=folds,
+        epoch_s=epoch_s,
+        training_s=START_S + epoch_s * settings.epochs,
+        folds_s=math.ceil(folds / ranks) * alone_s,
+        device_bytes=GPU_BYTES + _device_bytes(cost, math.ceil(settings.batch / ranks)),
+        rank_bytes=RANK_BYTES + 4 * 4.0 * cost.parameters + ROW_BYTES * patterns,
+        read_bytes=visits * n_points * 4.0 * STORED_SHARE,
+        exchanged_bytes=exchanged,
+        disk_bytes=(1 + 2 + 1 + 1) * 4.0 * cost.parameters,
+    )
+
+
+def _device_bytes(cost: NetworkCost, rows: int) -> float:
+    """Weights, gradients and two moments; and what a step remembers of its rows."""
+    return 4 * 4.0 * cost.parameters + 4 * KEPT_VALUES * cost.outputs * rows
