@@ -15,7 +15,7 @@ LAYERS = (
     ("cli",),
     ("stages",),
     ("plan", "runtime", "report", "config"),
-    ("catalog", "archive", "refinement", "evaluation"),
+    ("catalog", "archive", "decomposition", "refinement", "evaluation"),
     ("models", "grouping", "store"),
     ("scattering",),
     ("structures",),

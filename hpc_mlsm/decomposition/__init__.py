@@ -1,0 +1,1 @@
+"""A series of patterns taken apart: correlation, principal components, non-negative components and their weights."""
