@@ -1,4 +1,4 @@
-"""All pairs of n patterns as tasks of two row blocks each, in bounded memory."""
+"""All pairs of n patterns as pairs of row blocks, and how much of them memory holds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpc_mlsm.errors import PlanError, StoreError
-from hpc_mlsm.grouping.correlate import edges_between
-from hpc_mlsm.grouping.edges import BYTES_PER_EDGE, Edges, merge_edges
+from hpc_mlsm.grouping.edges import BYTES_PER_EDGE
 
 Rows = Callable[[int, int], NDArray[np.float32]]
 """Reads patterns ``start`` to ``stop`` (not included) as an array (stop - start, points)."""
@@ -19,7 +18,7 @@ WORKSPACE = 32 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class BlockPair:
-    """One task: rows ``first_a`` to ``stop_a`` against ``first_b`` to ``stop_b`` (stops not included)."""
+    """Two blocks to compare: rows ``first_a`` to ``stop_a`` against ``first_b`` to ``stop_b`` (stops not included)."""
 
     first_a: int
     stop_a: int
@@ -33,15 +32,15 @@ class BlockPair:
 
     @property
     def comparisons(self) -> int:
-        """Pairs of different rows that the task compares; its cost is proportional to that."""
+        """Pairs of different rows in it; its cost is proportional to that."""
         a, b = self.stop_a - self.first_a, self.stop_b - self.first_b
         return a * (a - 1) // 2 if self.diagonal else a * b
 
 
 def block_pairs(n: int, block: int) -> list[BlockPair]:
-    """Cut the upper triangle of an n × n matrix into tasks of at most ``block`` rows each way; largest tasks first.
+    """Cut the upper triangle of an n × n matrix into blocks of at most ``block`` rows each way; largest first.
 
-    Every pair of different rows is in exactly one task.
+    Every pair of different rows is in exactly one of them.
     """
     if block < 1:
         raise PlanError(f"a block of {block} rows was asked for; a block needs at least 1 row")
@@ -79,89 +78,6 @@ def rows_per_block(memory_bytes: int, points: int) -> int:
 def max_edges(memory_bytes: int) -> int:
     """Edges that fit in the other half of the memory."""
     return memory_bytes // 2 // BYTES_PER_EDGE
-
-
-def correlate_panels(rows: Rows, pair: BlockPair, threshold: float, limit: int | None = None) -> Edges:
-    """The work of one task: read its two blocks and find the pairs whose correlation reaches the threshold.
-
-    Parameters
-    ----------
-    rows : callable
-        Reads patterns; must be picklable where tasks go to other processes.
-    pair : BlockPair
-        Which rows to compare.
-    threshold : float
-        Smallest Pearson correlation to keep.
-    limit : int, optional
-        Refuse to find more edges than this, see `max_edges`.
-
-    Returns
-    -------
-    Edges
-        Sorted; join those of all tasks with `merge_edges`.
-
-    Raises
-    ------
-    StoreError
-        If ``rows`` returns something other than the rows asked for.
-    PatternError
-        If a pattern holds NaN or infinity.
-    PlanError
-        If there are more edges than ``limit``.
-    """
-    a = read_block(rows, pair.first_a, pair.stop_a)
-    b = a if pair.diagonal else read_block(rows, pair.first_b, pair.stop_b)
-    return edges_between(a, b, threshold, pair.first_a, pair.first_b, limit)
-
-
-def correlate_all(
-    rows: Rows,
-    n: int,
-    points: int,
-    threshold: float,
-    block_rows: int | None = None,
-    *,
-    memory_bytes: int = 2**30,
-) -> Edges:
-    """Find all pairs of n patterns whose Pearson correlation reaches the threshold, in this process.
-
-    Reads blocks as it needs them; holds at most ``memory_bytes``, whatever n (see `rows_per_block`). To spread the
-    work, map `correlate_panels` over `block_pairs` and join the results with `merge_edges`.
-
-    Parameters
-    ----------
-    rows : callable
-        ``rows(start, stop)`` returns float32 patterns (stop - start, points).
-    n, points : int
-        Number of patterns and points of each.
-    threshold : float
-        Smallest Pearson correlation to keep, 0 to 1.
-    block_rows : int, optional
-        Rows of a block, where something smaller than what memory allows is wanted.
-    memory_bytes : int
-        Memory to keep to.
-
-    Returns
-    -------
-    Edges
-        Sorted by ``i``, then ``j``; the same to the last bit for every block size.
-
-    Raises
-    ------
-    StoreError, PatternError
-        As `correlate_panels`.
-    PlanError
-        If the memory is too small for the patterns or for the edges found.
-    """
-    block = rows_per_block(memory_bytes, points)
-    if block_rows is not None:
-        block = min(block, block_rows)
-    limit = max_edges(memory_bytes)
-    parts: list[Edges] = []
-    for pair in block_pairs(n, block):
-        parts.append(correlate_panels(rows, pair, threshold, limit))
-        limit -= len(parts[-1])
-    return merge_edges(parts)
 
 
 def read_block(rows: Rows, start: int, stop: int) -> NDArray[np.float32]:

@@ -1,6 +1,6 @@
 """Pearson correlation of all pairs between two blocks of patterns, of which only the high ones are kept."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,9 +8,7 @@ from numpy.typing import NDArray
 
 from hpc_mlsm.errors import PatternError, PlanError
 from hpc_mlsm.grouping.edges import Edges, merge_edges
-
-TILE_ROWS, TILE_COLUMNS = 512, 1024
-"""Size of one matrix product; the result (2 MiB) is searched while it is still in the processor's cache."""
+from hpc_mlsm.grouping.products import CpuProducts, Products
 
 CHUNK_ELEMENTS = 2**18
 """Elements of one float64 intermediate, so that double precision costs a few MiB whatever the block size."""
@@ -22,17 +20,45 @@ ROUNDING = 1e-12
 """A float64 correlation this close below the threshold counts as reaching it: its own rounding is of that order."""
 
 
+Find = Callable[[slice, slice], NDArray[np.int64]]
+"""Finds, in a tile of rows × columns, the pairs to look at, as positions in the flattened tile."""
+
+CANDIDATE_SHARE = 0.01
+"""Of the pairs of a tile. With more candidates than that, the whole product costs less than looking at each of them."""
+
+
 @dataclass(frozen=True, eq=False)
-class _Panel:
-    """Patterns, their unit vectors for the matrix product, and what takes the former to the latter in float64."""
+class Panel:
+    """Patterns that are correlated with others together.
+
+    Attributes
+    ----------
+    patterns : array (n, points)
+        As stored.
+    unit : array (n, points) of float32
+        Their unit vectors, for the matrix product.
+    mean, scale : arrays (n,) of float64
+        What takes the former to the latter; the scale of a constant is 0.
+    bound : array (n, k) of float32, optional
+        Short vectors whose products are nowhere smaller than the correlations, see ``leading.bounding_vectors``.
+    """
 
     patterns: NDArray[np.floating]
     unit: NDArray[np.float32]
     mean: NDArray[np.float64]
     scale: NDArray[np.float64]
+    bound: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.patterns)
+
+
+@dataclass
+class Tally:
+    """How many pairs were compared, and of how many the short vectors alone proved that they are no edge."""
+
+    pairs: int = 0
+    proven: int = 0
 
 
 def standardise(patterns: NDArray[np.floating], first: int = 0) -> NDArray[np.float32]:
@@ -55,7 +81,7 @@ def standardise(patterns: NDArray[np.floating], first: int = 0) -> NDArray[np.fl
     PatternError
         If a pattern holds NaN or infinity.
     """
-    return _panel(patterns, first).unit
+    return panel_of(patterns, first).unit
 
 
 def standardise_float64(patterns: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -111,11 +137,31 @@ def edges_between(
             f"blocks of shape {a.shape} and {b.shape} cannot be correlated: both must be (rows, points) with the "
             "same number of points; simulate all patterns on one grid",
         )
-    panel_a = _panel(a, first_a)
-    panel_b = panel_a if first_a == first_b and len(a) == len(b) else _panel(b, first_b)
+    panel_a = panel_of(a, first_a)
+    panel_b = panel_a if first_a == first_b and len(a) == len(b) else panel_of(b, first_b)
+    return edges_of_panels(panel_a, panel_b, threshold, first_a, first_b, max_edges)
+
+
+def edges_of_panels(
+    a: Panel,
+    b: Panel,
+    threshold: float,
+    first_a: int,
+    first_b: int,
+    max_edges: int | None = None,
+    *,
+    products: Products | None = None,
+    tally: Tally | None = None,
+) -> Edges:
+    """As `edges_between`, of panels that are ready; where both have bounding vectors, these go first.
+
+    A tile of pairs whose bounds all stay below the threshold holds no edge, and its product is not computed; of a tile
+    with few bounds at the threshold or above, these pairs alone are looked at. The result is the same.
+    """
     parts: list[Edges] = []
     found = 0
-    for part in _search(panel_a, panel_b, threshold, first_a, first_b):
+    tally = tally or Tally()
+    for part in _search(a, b, threshold, first_a, first_b, products or CpuProducts(), tally):
         parts.append(part)
         found += len(part)
         if max_edges is not None and found > max_edges:
@@ -134,9 +180,16 @@ def float32_margin(points: int) -> float:
     return roundings / (1 - roundings)
 
 
-def _panel(patterns: NDArray[np.floating], first: int) -> _Panel:
+def panel_of(patterns: NDArray[np.floating], first: int = 0) -> Panel:
+    """Patterns made ready; ``first`` is the number of the first row, for error messages.
+
+    Raises
+    ------
+    PatternError
+        If a pattern holds NaN or infinity.
+    """
     n, points = patterns.shape
-    panel = _Panel(patterns, np.empty((n, points), np.float32), np.empty(n), np.empty(n))
+    panel = Panel(patterns, np.empty((n, points), np.float32), np.empty(n), np.empty(n))
     for rows, unit, mean, scale in _unit_vectors(patterns, first):
         panel.unit[rows], panel.mean[rows], panel.scale[rows] = unit, mean, scale
     return panel
@@ -175,30 +228,61 @@ def _refuse_not_finite(values: NDArray[np.float64], first: int) -> None:
     )
 
 
-def _search(a: _Panel, b: _Panel, threshold: float, first_a: int, first_b: int) -> Iterator[Edges]:
-    """Go over the blocks tile by tile; one product buffer serves all."""
-    floor = np.float32(threshold - float32_margin(a.unit.shape[1]))
-    buffer = np.empty(TILE_ROWS * TILE_COLUMNS, np.float32)
+def _search(
+    a: Panel, b: Panel, threshold: float, first_a: int, first_b: int, products: Products, tally: Tally
+) -> Iterator[Edges]:
+    """Go over the blocks tile by tile."""
     end_a, end_b = first_a + len(a), first_b + len(b)
-    for top in range(0, len(a), TILE_ROWS):
-        bottom = min(top + TILE_ROWS, len(a))
-        for left in range(0, len(b), TILE_COLUMNS):
-            right = min(left + TILE_COLUMNS, len(b))
+    pruned = a.bound is not None and b.bound is not None
+    find = _with_bounds(a, b, threshold, products, tally) if pruned else _without(a, b, threshold, products)
+    for top in range(0, len(a), products.tile_rows):
+        bottom = min(top + products.tile_rows, len(a))
+        for left in range(0, len(b), products.tile_columns):
+            right = min(left + products.tile_columns, len(b))
             in_both = first_b <= first_a + top and first_a + bottom <= end_b
             in_both = in_both and first_a <= first_b + left and first_b + right <= end_a
             if in_both and first_a + top >= first_b + right - 1:
                 continue  # wholly on or below the diagonal; the mirrored tile is searched
-            product = buffer[: (bottom - top) * (right - left)].reshape(bottom - top, right - left)
-            np.matmul(a.unit[top:bottom], b.unit[left:right].T, out=product)
-            local = np.flatnonzero(product >= floor)
+            tally.pairs += (bottom - top) * (right - left)
+            local = find(slice(top, bottom), slice(left, right))
             for start in range(0, len(local), CHUNK_PAIRS):
                 row, column = np.divmod(local[start : start + CHUNK_PAIRS], right - left)
                 yield _confirm(a, b, row + top, column + left, threshold, first_a, first_b)
 
 
+def _without(a: Panel, b: Panel, threshold: float, products: Products) -> Find:
+    """Pairs of a tile whose float32 correlation may reach the threshold."""
+    floor = threshold - float32_margin(a.unit.shape[1])
+    unit_a = products.load(a.unit)
+    unit_b = unit_a if b is a else products.load(b.unit)
+    return lambda rows, columns: products.above(unit_a[rows], unit_b[columns], floor)
+
+
+def _with_bounds(a: Panel, b: Panel, threshold: float, products: Products, tally: Tally) -> Find:
+    """The same, where bounding vectors leave any."""
+    assert a.bound is not None
+    assert b.bound is not None
+    floor = threshold - float32_margin(a.bound.shape[1])
+    bound_a = products.load(a.bound)
+    bound_b = bound_a if b is a else products.load(b.bound)
+    whole: list[Find] = []
+
+    def find(rows: slice, columns: slice) -> NDArray[np.int64]:
+        size = (rows.stop - rows.start) * (columns.stop - columns.start)
+        candidates = products.above(bound_a[rows], bound_b[columns], floor)
+        if len(candidates) <= CANDIDATE_SHARE * size:
+            tally.proven += size - len(candidates)
+            return candidates
+        if not whole:
+            whole.append(_without(a, b, threshold, products))
+        return whole[0](rows, columns)
+
+    return find
+
+
 def _confirm(
-    a: _Panel,
-    b: _Panel,
+    a: Panel,
+    b: Panel,
     row: NDArray[np.int64],
     column: NDArray[np.int64],
     threshold: float,
@@ -217,7 +301,7 @@ def _confirm(
     return Edges(np.minimum(i, j).astype(np.int32), np.maximum(i, j).astype(np.int32), correlation.astype(np.float32))
 
 
-def _exact(a: _Panel, b: _Panel, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float64]:
+def _exact(a: Panel, b: Panel, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float64]:
     """Pearson correlation of the pairs in float64; each depends on its two patterns only, and not on their order."""
     result = np.empty(len(row))
     step = max(1, CHUNK_ELEMENTS // max(a.patterns.shape[1], 1))

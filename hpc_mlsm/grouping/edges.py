@@ -24,6 +24,14 @@ class Edges:
     def __len__(self) -> int:
         return len(self.i)
 
+    def renumbered(self, number: NDArray[np.int64]) -> "Edges":
+        """The same pairs with other row numbers, sorted; pairs of a row whose number is negative are left out."""
+        first, second = number[self.i], number[self.j]
+        kept = (first >= 0) & (second >= 0)
+        low, high = np.minimum(first, second)[kept], np.maximum(first, second)[kept]
+        order = np.argsort(low << 32 | high)
+        return Edges(low[order].astype(np.int32), high[order].astype(np.int32), self.correlation[kept][order])
+
 
 def merge_edges(parts: Sequence[Edges]) -> Edges:
     """Join the edges of several tasks into one, sorted by ``i``, then ``j``; the same for any order of the parts."""
@@ -34,3 +42,11 @@ def merge_edges(parts: Sequence[Edges]) -> Edges:
     correlation = np.concatenate([part.correlation for part in parts])
     order = np.argsort(i.astype(np.int64) << 32 | j)
     return Edges(i[order], j[order], correlation[order])
+
+
+def join_edges(one: Edges, other: Edges) -> Edges:
+    """All edges of two sets, sorted, those of both once."""
+    both = merge_edges([one, other])
+    first = np.ones(len(both), bool)
+    first[1:] = (np.diff(both.i) != 0) | (np.diff(both.j) != 0)
+    return Edges(both.i[first], both.j[first], both.correlation[first])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from hpc_mlsm.grouping.edges import Edges
 from hpc_mlsm.grouping.settings import GroupSettings
 from hpc_mlsm.grouping.within import inner_correlations
 
-FORMAT, VERSION = "hpc_mlsm groups", 1
+FORMAT, VERSION = "hpc_mlsm groups", 2
 
 TIE = 1e-9
 """Mean correlations closer than this are equal; far above float64 rounding, far below what a measurement resolves."""
@@ -32,9 +32,9 @@ class Group:
     Parameters
     ----------
     id : str
-        Stays the same as long as the member with the smallest id does, whatever happens to other groups.
+        Stays the same as long as it keeps a member, see ``identity``.
     label : int
-        Index of the class, 0 to K - 1; groups are numbered by their smallest member id.
+        Index of the class, 0 to K - 1; new groups are numbered by their smallest member id.
     members : tuple of str
         Structure ids, sorted.
     representative : str
@@ -54,18 +54,57 @@ class Group:
         return len(self.members)
 
 
+@dataclass(frozen=True, slots=True)
+class ClassEvent:
+    """What became of a class when structures came, changed or went.
+
+    Attributes
+    ----------
+    revision : int
+        Number of the grouping, counted from 1, that it happened in.
+    event : str
+        ``added``: a new class, of structures that were in none. ``split``: a new class, of structures of other classes
+        (``others``), which keep their ids. ``merged``: the class is gone, what was left of it is in others.
+        ``retired``: the class is gone with its last structure. ``moved``: some structures have gone to another class,
+        and both stay.
+    class_id : str
+    others : tuple of str
+        Ids of the classes that the structures come from, or are in now.
+    structures : int
+        How many structures it is about.
+    """
+
+    revision: int
+    event: Literal["added", "split", "merged", "retired", "moved"]
+    class_id: str
+    others: tuple[str, ...]
+    structures: int
+
+
 @dataclass(frozen=True)
 class SavedGroups:
-    """What `save_groups` wrote: the groups, the edges between rows, how they were made, and from what."""
+    """What `save_groups` wrote: the groups, the edges between rows, how they were made, and from what.
+
+    Rows are the structures of all groups ordered by id; ``digests`` are those of their patterns. ``history`` tells of
+    all classes that came and went since the first grouping, ``revision`` counts the groupings.
+    """
 
     groups: tuple[Group, ...]
     edges: Edges
     settings: GroupSettings
     fingerprint: str
+    digests: tuple[str, ...] = ()
+    history: tuple[ClassEvent, ...] = ()
+    revision: int = 1
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the structures, by row."""
+        return sorted(member for group in self.groups for member in group.members)
 
 
 def group_id(smallest_member: str) -> str:
-    """Id of the group whose smallest member id this is."""
+    """Id of a new group whose smallest member id this is."""
     return "g-" + hashlib.sha256(smallest_member.encode()).hexdigest()[:16]
 
 
@@ -110,7 +149,7 @@ def build_groups(
     return tuple(groups)
 
 
-def save_groups(folder: Path, groups: Sequence[Group], edges: Edges, settings: GroupSettings, fingerprint: str) -> None:
+def save_groups(folder: Path, saved: SavedGroups) -> None:
     """Write groups.json and the file of edges that it names.
 
     The JSON is moved into place last; until then whatever was saved before stays valid.
@@ -119,14 +158,8 @@ def save_groups(folder: Path, groups: Sequence[Group], edges: Edges, settings: G
     ----------
     folder : Path
         Made if it does not exist.
-    groups : sequence of Group
-        As from `build_groups`.
-    edges : Edges
-        Pairs of rows at the threshold or above.
-    settings : GroupSettings
-        How the groups were made.
-    fingerprint : str
-        What identifies the patterns that they were made from.
+    saved : SavedGroups
+        Groups, edges between rows, and what they were made from.
 
     Raises
     ------
@@ -137,12 +170,14 @@ def save_groups(folder: Path, groups: Sequence[Group], edges: Edges, settings: G
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{folder} cannot be made: {error}; choose another run directory") from error
-    name, checksum = write_edges(folder, edges)
+    name, checksum = write_edges(folder, saved.edges, saved.digests)
     content = {
-        "fingerprint": fingerprint,
-        "settings": asdict(settings),
-        "edges": {"file": name, "sha256": checksum, "count": len(edges)},
-        "groups": [asdict(group) for group in groups],
+        "fingerprint": saved.fingerprint,
+        "settings": asdict(saved.settings),
+        "edges": {"file": name, "sha256": checksum, "count": len(saved.edges)},
+        "revision": saved.revision,
+        "history": [asdict(event) for event in saved.history],
+        "groups": [asdict(group) for group in saved.groups],
     }
     text = json.dumps(
         {"format": FORMAT, "version": VERSION, "checksum": _checksum(content), "content": content}, indent=1
@@ -176,12 +211,21 @@ def load_groups(folder: Path) -> SavedGroups:
     content: Any = saved.get("content")
     if saved.get("checksum") != _checksum(content):
         raise StoreError(f"{path} has been altered: its checksum does not fit its content; {remedy}")
+    edges, digests = read_edges(folder / content["edges"]["file"], content["edges"]["sha256"])
     return SavedGroups(
-        tuple(Group(**{**group, "members": tuple(group["members"])}) for group in content["groups"]),
-        read_edges(folder / content["edges"]["file"], content["edges"]["sha256"]),
-        GroupSettings(**content["settings"]),
-        content["fingerprint"],
+        groups=tuple(Group(**{**group, "members": tuple(group["members"])}) for group in content["groups"]),
+        edges=edges,
+        settings=GroupSettings(**content["settings"]),
+        fingerprint=content["fingerprint"],
+        digests=digests,
+        history=tuple(class_event(event) for event in content["history"]),
+        revision=content["revision"],
     )
+
+
+def class_event(raw: dict[str, Any]) -> ClassEvent:
+    """An event from what JSON holds of it."""
+    return ClassEvent(**{**raw, "others": tuple(raw["others"])})
 
 
 def _checksum(content: Any) -> str:

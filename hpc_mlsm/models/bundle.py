@@ -41,6 +41,8 @@ class BundleInfo:
 
     ``axis`` is the grid as name, unit and values; ``settings`` what it was trained with, ranges of Q among it;
     ``fingerprint`` names the training data and settings; ``temperature`` turns scores into probabilities.
+    ``class_history`` tells which classes were added, split, merged and retired since the first grouping, and when, as
+    ``grouping.groups.ClassEvent`` does; ``revision`` is the number of the grouping.
     """
 
     kind: str
@@ -55,6 +57,8 @@ class BundleInfo:
     metrics: dict[str, Any] = field(default_factory=dict)
     code_version: str = __version__
     preprocessing: str = "standardise"
+    class_history: tuple[dict[str, Any], ...] = ()
+    revision: int = 1
 
     @property
     def grid(self) -> NDArray[np.float64]:
@@ -224,7 +228,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def bundle_info(manifest: dict[str, Any]) -> BundleInfo:
     """What a manifest, as ``read_manifest`` gives it, says of its bundle."""
     raw = dict(manifest["info"])
-    return BundleInfo(**{**raw, "axis_values": tuple(raw["axis_values"])})
+    history = tuple(raw.get("class_history", ()))
+    return BundleInfo(**{**raw, "axis_values": tuple(raw["axis_values"]), "class_history": history})
 
 
 def bundle_hash(folder: Path) -> str:

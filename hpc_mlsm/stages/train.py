@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import numpy as np
@@ -180,6 +180,8 @@ def _bundle(
             "references_per_structure": per_structure,
             "seconds": seconds,
         },
+        class_history=tuple(asdict(event) for event in groups.history),
+        revision=groups.revision,
     )
     return Bundle(
         info=info,

@@ -46,9 +46,10 @@ class Share:
 
 
 def expected_fingerprint(groups: SavedGroups, config: RunConfig) -> str:
-    """Names the data and the settings that a model is made from."""
+    """Names the data, which class has which label, and the settings that a model is made from."""
     boosted = settings_fingerprint(config.train.boosted)
-    return fingerprint(groups.fingerprint, config.split, boosted, config.train.retrieval)
+    classes = [group.id for group in groups.groups]
+    return fingerprint(groups.fingerprint, classes, config.split, boosted, config.train.retrieval)
 
 
 def workers_asked(context: RunContext) -> int | None:

@@ -172,6 +172,28 @@ class PatternStore:
                 return shard.axis()
         raise StoreError(f"the pattern store in {self.folder} is empty: run simulate first")
 
+    def digests(self) -> dict[str, str]:
+        """Hash over everything of a structure, its patterns among it, by id; ordered by id."""
+        return dict(self._index.rows("SELECT id, digest FROM structures ORDER BY id"))
+
+    def iter_base(self, ids: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Base patterns of some structures, shard by shard: which of the ids, and their patterns (rows, n).
+
+        Each shard is opened once; nothing but the patterns of one shard is held.
+
+        Raises
+        ------
+        StoreError
+            If an id is unknown or a shard is damaged.
+        """
+        order = list(ids)
+        live = self.live_shards(order)
+        self._require_all(order, live)
+        n_points = len(self.axis().values) if order else 0
+        for path, part in live:
+            with ShardReader(path, part, order) as shard:
+                yield part["structure"], _fitting(shard.base(part["position"]), n_points, path)
+
     def base_rows(self, start: int, stop: int) -> NDArray[np.float32]:
         """Base patterns of ``ids()[start:stop]``, shape (stop - start, n); opens each shard concerned once.
 

@@ -104,8 +104,8 @@ def test_disjoint_and_overlapping_blocks_report_each_pair_once(a: tuple[int, int
 
 
 def test_overlapping_blocks_of_many_tiles_report_each_pair_once(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("hpc_mlsm.grouping.correlate.TILE_ROWS", 4)
-    monkeypatch.setattr("hpc_mlsm.grouping.correlate.TILE_COLUMNS", 7)
+    monkeypatch.setattr("hpc_mlsm.grouping.products.CpuProducts.tile_rows", 4)
+    monkeypatch.setattr("hpc_mlsm.grouping.products.CpuProducts.tile_columns", 7)
     monkeypatch.setattr("hpc_mlsm.grouping.correlate.CHUNK_PAIRS", 5)
     monkeypatch.setattr("hpc_mlsm.grouping.correlate.CHUNK_ELEMENTS", 64)
     patterns = similar_patterns(5, 90, 30)
@@ -123,7 +123,7 @@ def test_overlapping_blocks_of_many_tiles_report_each_pair_once(monkeypatch: pyt
 def test_edges_do_not_depend_on_tiles_or_order_to_the_last_bit(monkeypatch: pytest.MonkeyPatch):
     patterns = similar_patterns(6, 70, 301)
     edges = as_dict(edges_between(patterns, patterns, 0.3, 0, 0))
-    monkeypatch.setattr("hpc_mlsm.grouping.correlate.TILE_ROWS", 3)
+    monkeypatch.setattr("hpc_mlsm.grouping.products.CpuProducts.tile_rows", 3)
     monkeypatch.setattr("hpc_mlsm.grouping.correlate.CHUNK_ELEMENTS", 1000)
     assert as_dict(edges_between(patterns, patterns, 0.3, 0, 0)) == edges
     shuffled = np.random.default_rng(0).permutation(70)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from all_pairs import correlate_all
 from numpy.typing import NDArray
 
 from hpc_mlsm.errors import StoreError
-from hpc_mlsm.grouping.blocks import correlate_all
 from hpc_mlsm.grouping.edges import Edges
 from hpc_mlsm.grouping.groups import Group, SavedGroups, build_groups, group_id, load_groups, save_groups
 from hpc_mlsm.grouping.linkage import labels_for, single_linkage
@@ -139,7 +139,7 @@ def saved_in(folder: Path, seed: int = 7) -> tuple[tuple[Group, ...], Edges]:
     ids, patterns, labels = clusters(seed)
     groups = build_groups(ids, labels, reader(patterns))
     edges = correlate_all(reader(patterns), *patterns.shape, 0.7)
-    save_groups(folder, groups, edges, SETTINGS, f"print-{seed}")
+    save_groups(folder, SavedGroups(groups, edges, SETTINGS, f"print-{seed}"))
     return groups, edges
 
 
@@ -161,7 +161,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path):
 
 def test_no_groups_and_no_edges_can_be_saved(tmp_path: Path):
     none = np.empty(0, np.int32)
-    save_groups(tmp_path, (), Edges(none, none, none.astype(np.float32)), SETTINGS, "")
+    save_groups(tmp_path, SavedGroups((), Edges(none, none, none.astype(np.float32)), SETTINGS, ""))
     loaded = load_groups(tmp_path)
     assert loaded.groups == ()
     assert len(loaded.edges) == 0
@@ -211,7 +211,7 @@ def test_damaged_files_are_refused(tmp_path: Path, name: str, how: str):
 def test_every_flipped_bit_of_a_small_file_is_noticed(tmp_path: Path):
     none = np.empty(0, np.int32)
     group = Group(group_id("a"), 0, ("a",), "a", 1.0)
-    save_groups(tmp_path, (group,), Edges(none, none, none.astype(np.float32)), SETTINGS, "print")
+    save_groups(tmp_path, SavedGroups((group,), Edges(none, none, none.astype(np.float32)), SETTINGS, "print"))
     path = tmp_path / "groups.json"
     content = path.read_bytes()
     good = load_groups(tmp_path)
@@ -230,11 +230,11 @@ def test_every_flipped_bit_of_a_small_file_is_noticed(tmp_path: Path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"format": "hpc_mlsm groups", "version": 99, "content": {}}, "version 99, and version 1 is needed"),
+        ({"format": "hpc_mlsm groups", "version": 99, "content": {}}, "version 99, and version 2 is needed"),
         ({"format": "hpc_mlsm groups", "content": {}}, "version None"),
         ({"format": "something"}, "not a file of groups"),
         ([1, 2], "not a file of groups"),
-        ({"format": "hpc_mlsm groups", "version": 1}, "has been altered"),
+        ({"format": "hpc_mlsm groups", "version": 2}, "has been altered"),
     ],
 )
 def test_files_of_another_kind_or_version_are_refused(tmp_path: Path, content: object, message: str):
@@ -280,7 +280,7 @@ from pathlib import Path
 import numpy as np
 from hpc_mlsm.errors import StoreError
 from hpc_mlsm.grouping.edges import Edges
-from hpc_mlsm.grouping.groups import Group, save_groups
+from hpc_mlsm.grouping.groups import Group, SavedGroups, save_groups
 from hpc_mlsm.grouping.settings import GroupSettings
 
 folder, limit = Path(sys.argv[1]), int(sys.argv[2])
@@ -290,7 +290,7 @@ i = rng.integers(0, 2**30, n).astype(np.int32)
 groups = [Group(f"g-{k}", k, (f"structure-{k}",) * 3, "x", 1.0) for k in range(n)]
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 try:
-    save_groups(folder, groups, Edges(i, i, rng.random(n, np.float32)), GroupSettings(), "print")
+    save_groups(folder, SavedGroups(groups, Edges(i, i, rng.random(n, np.float32)), GroupSettings(), "print"))
 except StoreError as error:
     print(error)
 """

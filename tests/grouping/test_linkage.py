@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from all_pairs import correlate_all
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-from hpc_mlsm.grouping.blocks import correlate_all
 from hpc_mlsm.grouping.edges import Edges
 from hpc_mlsm.grouping.linkage import complete_linkage, labels_for, leader, single_linkage
 
