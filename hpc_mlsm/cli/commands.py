@@ -11,7 +11,7 @@ from rich.console import Console
 
 from hpc_mlsm.cli import summaries
 from hpc_mlsm.cli.progress import make_listener
-from hpc_mlsm.config.run_config import PredictSettings
+from hpc_mlsm.config.run_config import PredictSettings, RunConfig
 from hpc_mlsm.errors import ConfigError, HpcMlsmError, PlanError
 from hpc_mlsm.models.bundle import MANIFEST, load_bundle
 from hpc_mlsm.runtime.accounts import Accounts
@@ -21,7 +21,7 @@ from hpc_mlsm.runtime.signals import RESUME_STATUS, Interrupted
 from hpc_mlsm.stages import evaluate, group, ingest, networks, plan, predict, report, simulate, train
 from hpc_mlsm.stages.context import RunContext, open_run
 from hpc_mlsm.stages.network_data import network_data
-from hpc_mlsm.stages.run_directory import resolve
+from hpc_mlsm.stages.run_directory import RunDirectory, resolve
 from hpc_mlsm.structures.element_filter import ElementFilter
 
 STAGES: dict[str, Callable[[RunContext], Any]] = {
@@ -41,8 +41,15 @@ def exit_status(error: HpcMlsmError) -> int:
 
 @contextmanager
 def _opened(target: Path, run: Path | None, overrides: list[str]) -> Iterator[tuple[RunContext, Console]]:
-    console = Console()
     directory, config = resolve(target, run, overrides)
+    with opened(directory, config) as (context, console):
+        yield context, console
+
+
+@contextmanager
+def opened(directory: RunDirectory, config: RunConfig) -> Iterator[tuple[RunContext, Console]]:
+    """A run in use, and where to print; at the end a table of what its stages did and cost."""
+    console = Console()
     take_place(config.executor, directory.path)  # under srun or mpirun all but one become scheduler and workers here
     accounts = Accounts()
     try:

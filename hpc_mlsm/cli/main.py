@@ -103,6 +103,25 @@ def predict(
 
 
 @app.command()
+def refine(
+    targets: Annotated[
+        list[Path], typer.Argument(metavar="RUN|PATTERNS…", help="A run, or pattern files and folders of them.")
+    ],
+    structure: Annotated[
+        list[Path] | None,
+        typer.Option("--structure", metavar="CIF", help="Refine this structure; several are phases of one sample."),
+    ] = None,
+    run: Run = None,
+    overrides: Overrides = None,
+    plan_only: Annotated[bool, typer.Option("--plan", help="Say what the budget buys, and refine nothing.")] = False,
+) -> None:
+    """Refine structures against measured PDFs: cells, displacements, sizes, with uncertainties and R_w."""
+    from hpc_mlsm.cli.refine_commands import refine_patterns
+
+    refine_patterns(targets, structure or [], run, overrides or [], plan_only)
+
+
+@app.command()
 def report(target: Target, run: Run = None, overrides: Overrides = None) -> None:
     """Write the HTML report of what the run holds."""
     _stage("report", target, run, overrides)

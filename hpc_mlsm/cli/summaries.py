@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
@@ -18,6 +19,7 @@ from hpc_mlsm.stages.ingest import IngestSummary
 from hpc_mlsm.stages.networks import NetworkSummary
 from hpc_mlsm.stages.plan import PlanSummary
 from hpc_mlsm.stages.predict import Classified
+from hpc_mlsm.stages.refine import RefineSummary
 from hpc_mlsm.stages.simulate import SimulateSummary
 from hpc_mlsm.stages.status import StageStatus
 from hpc_mlsm.stages.train import TrainSummary
@@ -91,6 +93,20 @@ def _evaluate(evaluation: Evaluation) -> str:
     return "; ".join(parts)
 
 
+def _refine(summary: RefineSummary) -> str:
+    text = f"{summary.fitted} of {summary.frames} frames fitted, {summary.fits} fits"
+    if np.isfinite(summary.median_r_w):
+        text += f", median r_w {summary.median_r_w:.3f}"
+    for count, what in (
+        (summary.already_there, "frames were there"),
+        (summary.refitted, "frames got a second look"),
+        (summary.refused, "frames refused"),
+        (summary.set_aside, "frames set aside"),
+    ):
+        text += f", {count} {what}" if count else ""
+    return text
+
+
 def _predict(classified: Classified) -> str:
     return f"{len(classified.rankings)} patterns classified, {len(classified.rejects)} set aside"
 
@@ -103,6 +119,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     "train": _train,
     "evaluate": _evaluate,
     "predict": _predict,
+    "refine": _refine,
     "report": lambda path: f"written to {Path(path).resolve()}",
 }
 

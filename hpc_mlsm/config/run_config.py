@@ -12,6 +12,7 @@ from hpc_mlsm.evaluation.splits import SplitSettings, split_variants
 from hpc_mlsm.grouping.settings import GroupSettings
 from hpc_mlsm.models.cnn_settings import CnnSettings
 from hpc_mlsm.models.settings import BoostedSettings, RetrievalSettings, TogetherSettings
+from hpc_mlsm.refinement.settings import SeriesSettings
 from hpc_mlsm.runtime.settings import ExecutorSettings
 from hpc_mlsm.scattering.kinds import PatternSettings
 from hpc_mlsm.scattering.settings import PdfSettings
@@ -92,6 +93,7 @@ class RunConfig:
     split: SplitSettings = field(default_factory=SplitSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
     predict: PredictSettings = field(default_factory=PredictSettings)
+    refine: SeriesSettings = field(default_factory=SeriesSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
     executor: ExecutorSettings = field(default_factory=ExecutorSettings)
 

@@ -66,7 +66,7 @@ def fit_grid(first: float, last: float, q_max: float, settings: RefineSettings) 
         raise PatternError(
             "empty_range",
             f"the data go from {first:g} to {last:g} Å and the fit from {settings.r_min:g} to {settings.r_max:g} Å, "
-            "which have no range in common; set refine.r_min and refine.r_max to a range that the data cover",
+            "which have no range in common; set refine.fit.r_min and refine.fit.r_max to a range that the data cover",
         )
     return PdfGrid(low, high, step)
 

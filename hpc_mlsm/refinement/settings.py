@@ -1,11 +1,12 @@
 """What is refined, over which range, and how long."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval, Le
 
 from hpc_mlsm.errors import ConfigError
+from hpc_mlsm.refinement.budget import BudgetSettings
 from hpc_mlsm.scattering.conditions import MAX_Q, MAX_R
 
 
@@ -59,3 +60,11 @@ class RefineSettings:
             raise ConfigError(f"r_max = {self.r_max} Å must be larger than r_min = {self.r_min} Å")
         if self.q_max is not None and self.q_min is not None and self.q_max <= self.q_min:
             raise ConfigError(f"q_max = {self.q_max} Å⁻¹ must be larger than q_min = {self.q_min} Å⁻¹")
+
+
+@dataclass(frozen=True)
+class SeriesSettings:
+    """Refinement of a series of frames: the fits, and how many of them."""
+
+    fit: RefineSettings = field(default_factory=RefineSettings)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)

@@ -66,6 +66,24 @@ def rounded(value: float) -> str:
     return f"{mantissa}{THIN}×{THIN}10{str(int(exponent)).translate(_SUPERSCRIPTS)}" if exponent else mantissa
 
 
+def with_uncertainty(value: float, uncertainty: float) -> str:
+    """A value with its standard uncertainty in units of its last digit, such as "3.5247(1)"; "∞" for no limit.
+
+    The uncertainty has one digit, or two where that would be a 1. Where it is not known, or 0, the value stands alone.
+    """
+    if math.isinf(value):
+        return "∞"
+    if not math.isfinite(value):
+        return NOT_KNOWN
+    if not (math.isfinite(uncertainty) and uncertainty > 0):
+        return rounded(value)
+    exponent = math.floor(math.log10(uncertainty))
+    decimals = -exponent + (round(uncertainty / 10.0**exponent, 6) < 1.95)
+    if decimals <= 0:
+        return f"{round(value)}({round(uncertainty)})".replace("-", MINUS)
+    return f"{value:.{decimals}f}({round(uncertainty * 10**decimals)})".replace("-", MINUS)
+
+
 def unit(text: str) -> str:
     """A unit in print: "angstrom^2" → "Å²", "1/angstrom" → "Å⁻¹"; anything else stays as it is."""
     return _UNITS.get(text.strip().lower(), text)

@@ -64,6 +64,11 @@ class RunDirectory:
         return self.path / "predictions"
 
     @property
+    def refinement(self) -> Path:
+        """The series that was refined, shards and tables of its fits."""
+        return self.path / "refinement"
+
+    @property
     def report(self) -> Path:
         """The HTML report."""
         return self.path / "reports" / "report.html"
