@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,25 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Threads of XGBoost that wait for each other spin otherwise, which takes minutes where cores are shared.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+PORTS = 16817
+"""First port of the cluster of the first process, see slurm/lab/cluster.sh."""
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_configure() -> None:
+    """Give each process that runs tests, but the first, a Slurm cluster of its own: tests kill its nodes."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    if number:
+        lab = os.environ.get("HPC_MLSM_LAB", f"{tempfile.gettempdir()}/hpc_mlsm-lab-{os.getuid()}")
+        os.environ["HPC_MLSM_LAB"] = f"{lab}-{number}"
+        os.environ["HPC_MLSM_LAB_PORT"] = str(int(os.environ.get("HPC_MLSM_LAB_PORT", PORTS)) + 10 * number)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that need a cluster or a launcher: they take longest, most of it in waiting."""
+    long = {item.path for item in items if item.get_closest_marker("slurm") or item.get_closest_marker("mpi")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(scope="session")
