@@ -116,6 +116,15 @@ def walltime(target: Target) -> None:
     slurm("scontrol", "update", f"jobid={target.job}", f"timelimit={limit}")
 
 
+def preempted(target: Target) -> None:
+    """A job of a more urgent partition takes all nodes; the run's job comes back once it has ended."""
+    before = restarts(target.job)
+    command = ("sbatch", "--parsable", "--partition=urgent", "--nodes=3", "--exclusive", "--output=/dev/null")
+    urgent = slurm(*command, "--wrap=sleep 5").strip()
+    wait_until(lambda: settled(target.job, before), f"job {target.job} to make room", 120)
+    wait_until(lambda: field(urgent, "JobState") == "COMPLETED", f"job {urgent} to end", 120)
+
+
 def first_node(job: str) -> str:
     """The node that the job's script runs on."""
     return field(job, "BatchHost")
@@ -171,5 +180,6 @@ DISTURBANCES: dict[str, Callable[[Target], None]] = {
     "node-down": node_down,
     "usr1": usr1,
     "walltime": walltime,
+    "preempted": preempted,
 }
 """Those that are done to a running job, by name."""

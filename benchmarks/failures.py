@@ -38,6 +38,7 @@ EXECUTORS: dict[str, dict[str, tuple[str, ...]]] = {
         "node-down": ("local", "runner on 2 nodes"),
         "usr1": ALL,
         "walltime": ("local",),
+        "preempted": ("local", "runner"),
         "full-scratch": ("local",),
         "full-store": ("local",),
         "poison-segfault": ("local",),
@@ -52,6 +53,7 @@ EXECUTORS: dict[str, dict[str, tuple[str, ...]]] = {
         "node-down": ("local", "runner on 2 nodes"),
         "usr1": ("local", "runner"),
         "walltime": ("local",),
+        "preempted": ("local", "runner"),
         "full-scratch": ("local",),
         "full-store": ("local",),
     },
@@ -67,6 +69,7 @@ SEEN: dict[str, tuple[str, ...]] = {
     "node-down": ("requeued",),
     "usr1": ("requeued 75",),
     "walltime": ("requeued 75",),
+    "preempted": ("requeued",),
     "full-scratch": ("FAILED 1",),
     "full-store": ("FAILED 1",),
     "poison-segfault": ("nothing",),
@@ -74,7 +77,7 @@ SEEN: dict[str, tuple[str, ...]] = {
 }
 """How the state and exit status of the disturbed job must begin."""
 
-SLOW = ("slurmd", "walltime")
+SLOW = ("slurmd", "walltime", "preempted")
 """What Slurm notices only after half a minute, for which the stage must be longer."""
 
 LONGER = 4

@@ -13,6 +13,6 @@ if [ $# -gt 0 ]; then
     exec "$venv/bin/python" -m pytest "$@"
 fi
 # Three processes for two cores: many tests wait for a cluster most of the time. Files that share what they made stay together.
-processes=${HPC_MLSM_TEST_PROCESSES:-$(($(nproc) + 1))}
+processes=${HPC_MLSM_TEST_PROCESSES:-$(($(getconf _NPROCESSORS_ONLN) + 1))}
 "$venv/bin/python" -m pytest --numprocesses="$processes" --maxprocesses=8 --dist=loadfile --no-loadscope-reorder \
     --cov=hpc_mlsm --cov-branch --cov-report=term:skip-covered --cov-fail-under=85

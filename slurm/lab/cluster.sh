@@ -117,7 +117,7 @@ wait_for_nodes() {
             idle | mixed | allocated | completing) ready=$((ready + 1)) ;;
             down* | drain*) scontrol update nodename="$node" state=resume 2>/dev/null || true ;;
             esac
-        done < <(sinfo -h -N -o '%N %T' 2>/dev/null || true)
+        done < <(sinfo -h -N -p batch -o '%N %T' 2>/dev/null || true)
         if [ "$ready" = ${#nodes[@]} ] && up; then return; fi
         sleep 0.5
     done
@@ -135,7 +135,7 @@ start() {
     start_munge
     start_slurm
     wait_for_nodes
-    sinfo -N -o '%N %T %c %m'
+    sinfo -N -p batch -o '%N %T %c %m'
 }
 
 cancel_jobs() {
@@ -166,7 +166,7 @@ status() {
         echo "the cluster in $lab does not run, or not all of it"
         exit 3
     fi
-    timeout 20 sinfo -N -o '%N %T %c %m' && timeout 20 squeue
+    timeout 20 sinfo -N -p batch -o '%N %T %c %m' && timeout 20 squeue
 }
 
 case "${1:-}" in
