@@ -16,7 +16,7 @@ from hpc_mlsm.stages.simulate import quarantined
 
 DISKS = ("full-scratch", "full-store")
 POISONS = ("poison-segfault", "poison-memory")
-DISK_KIB = 64 * 1024
+DISK_KIB = 128 * 1024
 WORKER_MB = 700
 """Above what a worker needs, and little enough to be filled at once."""
 
