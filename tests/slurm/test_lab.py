@@ -53,7 +53,8 @@ def test_it_starts_three_nodes_and_a_second_start_changes_nothing(env: dict[str,
     assert cluster("status", env, check=False).returncode == 3
     cluster("start", env)
     before = pids(env)
-    assert ask(env, "sinfo", "-h", "-N", "-p", "batch", "-o", "%N %T").split() == ["n1", "idle", "n2", "idle", "n3", "idle"]
+    shown = ask(env, "sinfo", "-h", "-N", "-p", "batch", "-o", "%N %T")
+    assert shown.split() == ["n1", "idle", "n2", "idle", "n3", "idle"]
     cluster("start", env)
     assert pids(env) == before
     assert "n3 idle" in cluster("status", env).stdout
