@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from hpc_mlsm.catalog.diff import CatalogueState
 from hpc_mlsm.catalog.rows import Counts, FileRecord, FileResult, StoredStructure, Summary, content_fingerprint
 from hpc_mlsm.catalog.sqlite_file import SUMMARY_COLUMNS, close_database, open_database, translated_errors
 from hpc_mlsm.errors import CatalogueError
@@ -123,6 +124,12 @@ class Catalogue:
     def fingerprint(self) -> str:
         """Hash over all ids and contents: what is derived of the catalogue is out of date when it changes."""
         return content_fingerprint(self.keys())
+
+    def state(self) -> CatalogueState:
+        """What the catalogue holds, for ``diff_states``."""
+        structures = dict(self.keys())
+        refused = self._rows("SELECT id, min(reason) FROM rejects GROUP BY id ORDER BY id")
+        return CatalogueState(structures, {row[0]: row[1] for row in refused if row[0] not in structures})
 
     def rejects(self) -> list[Reject]:
         """What was refused, ordered by id."""

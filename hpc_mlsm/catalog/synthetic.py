@@ -2,19 +2,23 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from hpc_mlsm.catalog.ingest import PARSER_VERSION, IngestResult
 from hpc_mlsm.catalog.rows import FileRecord, FileResult, StoredStructure, outcome_of, stored
 from hpc_mlsm.errors import StructureError
 from hpc_mlsm.structures.structure import Reject
-from hpc_mlsm.structures.synthetic import SyntheticSettings, synthetic_structure
+from hpc_mlsm.structures.substituted import SubstitutedSettings
+from hpc_mlsm.structures.synthetic import SyntheticSettings
+
+MadeUp = SyntheticSettings | SubstitutedSettings
+"""Random atoms in a space group, or structure types with other elements."""
 
 PREFIX = "synthetic:"
 """The catalogue files made-up structures under paths that begin so."""
 
 PER_TASK = 250
-SECONDS_EACH = 0.022
+SECONDS_EACH = {SyntheticSettings: 0.022, SubstitutedSettings: 0.0005}
 GENERATOR_VERSION = 1
 """Raise it when the same settings give other structures: they are then made again."""
 
@@ -23,21 +27,22 @@ GENERATOR_VERSION = 1
 class SyntheticTask:
     """Structures ``first`` to ``first + count``, for one worker."""
 
-    settings: SyntheticSettings
+    settings: MadeUp
     first: int
     count: int
 
     @property
     def path(self) -> str:
         """What the catalogue knows these structures by."""
-        return f"{PREFIX}{self.first:07d}-{self.first + self.count:07d}"
+        kind = "substituted/" if isinstance(self.settings, SubstitutedSettings) else ""
+        return f"{PREFIX}{kind}{self.first:07d}-{self.first + self.count:07d}"
 
     @property
     def sha256(self) -> str:
         """Hash of everything that the structures depend on."""
-        chosen = (self.settings.shares, sorted(self.settings.space_groups), self.settings.max_atoms)
-        limits = (self.settings.min_axis, self.settings.max_axis, self.settings.seed)
-        key = repr((GENERATOR_VERSION, *chosen, *limits, self.first, self.count))
+        given = {item.name: getattr(self.settings, item.name) for item in fields(self.settings) if item.name != "count"}
+        plain = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in given.items()}
+        key = repr((GENERATOR_VERSION, type(self.settings).__name__, plain, self.first, self.count))
         return hashlib.sha256(key.encode()).hexdigest()
 
     @property
@@ -48,7 +53,7 @@ class SyntheticTask:
     @property
     def cost(self) -> float:
         """Projected seconds on one core."""
-        return SECONDS_EACH * self.count
+        return SECONDS_EACH[type(self.settings)] * self.count
 
     @property
     def units(self) -> int:
@@ -64,7 +69,7 @@ class SyntheticTask:
         return one, SyntheticTask(self.settings, self.first + half, self.count - half)
 
 
-def plan_synthetic(settings: SyntheticSettings, known: Mapping[str, FileRecord]) -> list[SyntheticTask]:
+def plan_synthetic(settings: MadeUp, known: Mapping[str, FileRecord]) -> list[SyntheticTask]:
     """Tasks for the structures that the catalogue does not hold yet."""
     tasks = synthetic_tasks(settings)
     return [
@@ -74,11 +79,11 @@ def plan_synthetic(settings: SyntheticSettings, known: Mapping[str, FileRecord])
     ]
 
 
-def synthetic_tasks(settings: SyntheticSettings) -> list[SyntheticTask]:
+def synthetic_tasks(settings: MadeUp) -> list[SyntheticTask]:
     """All tasks of the settings; their paths are those that a catalogue keeps."""
+    each = PER_TASK * (8 if isinstance(settings, SubstitutedSettings) else 1)
     return [
-        SyntheticTask(settings, first, min(PER_TASK, settings.count - first))
-        for first in range(0, settings.count, PER_TASK)
+        SyntheticTask(settings, first, min(each, settings.count - first)) for first in range(0, settings.count, each)
     ]
 
 
@@ -88,10 +93,9 @@ def make_synthetic(task: SyntheticTask) -> IngestResult:
     rejects: list[Reject] = []
     for number in range(task.first, task.first + task.count):
         try:
-            entries.append(stored(synthetic_structure(task.settings, number)))
+            entries.append(stored(task.settings.made(number)))
         except StructureError as error:
-            identity = f"synthetic/{task.settings.seed}-{number:07d}"
-            rejects.append(Reject(identity, task.path, error.reason, error.detail))
+            rejects.append(Reject(task.settings.id_of(number), task.path, error.reason, error.detail))
     outcome = outcome_of(len(entries), len(rejects))
     record = FileRecord(task.path, task.sha256, 0, -1, PARSER_VERSION, outcome)
     return IngestResult((FileResult(record, tuple(entries), tuple(rejects)),))

@@ -147,8 +147,9 @@ class Structure:
     @cached_property
     def content_hash(self) -> str:
         """Hash of what the patterns depend on: cell, operations and sites; not of names or provenance."""
-        content = [_fields(self.cell), sorted(self.operations), [_fields(site) for site in self.sites]]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        cell = json.dumps(_fields(self.cell), sort_keys=True)
+        sites = json.dumps([_fields(site) for site in self.sites], sort_keys=True)
+        return hashlib.sha256(f"[{cell}, {_sorted_json(self.operations)}, {sites}]".encode()).hexdigest()[:16]
 
     def annotated(self, name: str, notes: tuple[str, ...]) -> Self:
         """The same structure under another name and with other notes; what was derived of its atoms is kept."""
@@ -185,9 +186,19 @@ class Reject:
     detail: str
 
 
+@lru_cache(maxsize=1024)
+def _sorted_json(operations: tuple[str, ...]) -> str:
+    return json.dumps(sorted(operations))
+
+
 def _fields(value: Structure | Cell | Site) -> dict[str, Any]:
     """Fields by name, as ``dataclasses.asdict`` without its deep copies, which cost more than parsing a CIF."""
-    return {field.name: getattr(value, field.name) for field in fields(value)}
+    return {name: getattr(value, name) for name in _names(type(value))}
+
+
+@lru_cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def reduced_formula(composition: dict[str, float]) -> str:

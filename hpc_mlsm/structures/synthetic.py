@@ -75,6 +75,14 @@ class SyntheticSettings:
                 + "; give seven numbers of 0 or more, one above 0"
             )
 
+    def made(self, number: int) -> Structure:
+        """Structure ``number``; see ``synthetic_structure``."""
+        return synthetic_structure(self, number)
+
+    def id_of(self, number: int) -> str:
+        """Id of structure ``number``."""
+        return f"synthetic/{self.seed}-{number:07d}"
+
     @property
     def chances(self) -> NDArray[np.float64]:
         """Chance of each crystal system, adding to 1; all zero where none is left."""
@@ -109,7 +117,7 @@ def synthetic_structure(settings: SyntheticSettings, number: int) -> Structure:
     for group in rng.permutation(np.repeat(sorted(groups), max(1, 8 // len(groups)))):
         for _ in range(_TRIES):
             try:
-                structure = _attempt(rng, int(group), system, settings, f"synthetic/{settings.seed}-{number:07d}")
+                structure = _attempt(rng, int(group), system, settings, settings.id_of(number))
             except StructureError:  # an atom so close to a special place that its images cannot be told apart
                 continue
             if structure is not None:

@@ -10,6 +10,7 @@ from hpc_mlsm.catalog.database import Catalogue
 from hpc_mlsm.catalog.ingest import store_result
 from hpc_mlsm.catalog.synthetic import make_synthetic, plan_synthetic, synthetic_tasks
 from hpc_mlsm.runtime.inline import InlineExecutor
+from hpc_mlsm.structures.substituted import SubstitutedSettings, substituted_structures
 from hpc_mlsm.structures.synthetic import SyntheticSettings, synthetic_structures
 
 SETTINGS = SyntheticSettings(count=7, max_atoms=16)
@@ -66,3 +67,15 @@ def test_a_task_splits_down_to_one_structure() -> None:
     assert one.split() == ()
     whole = [entry for part in (one, rest) for entry in make_synthetic(part).files[0].structures]
     assert whole == list(make_synthetic(task).files[0].structures)
+
+
+def test_structures_by_substitution_are_made_the_same_way_and_beside_the_others(tmp_path: Path) -> None:
+    substituted = SubstitutedSettings(count=30)
+    with Catalogue(tmp_path / "c.sqlite") as catalogue:
+        ingest(catalogue, SETTINGS)
+        assert ingest(catalogue, substituted) == 2
+        assert ingest(catalogue, substituted) == 0
+        assert catalogue.counts().structures == SETTINGS.count + 30
+        assert {summary.source for summary in catalogue.summaries()} == {"synthetic"}
+        made = [s for s in catalogue.structures() if s.id.startswith("synthetic/substituted-0-")]
+        assert made == list(substituted_structures(substituted))
