@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, Self
 
@@ -193,12 +193,7 @@ def _sorted_json(operations: tuple[str, ...]) -> str:
 
 def _fields(value: Structure | Cell | Site) -> dict[str, Any]:
     """Fields by name, as ``dataclasses.asdict`` without its deep copies, which cost more than parsing a CIF."""
-    return {name: getattr(value, name) for name in _names(type(value))}
-
-
-@lru_cache
-def _names(kind: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
 
 
 def reduced_formula(composition: dict[str, float]) -> str:
