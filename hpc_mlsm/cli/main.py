@@ -138,11 +138,15 @@ def plan(
     nodes: Annotated[
         str, typer.Option(metavar="N,...", help="With --site: numbers of nodes to compare; powers of two by default.")
     ] = "",
+    patterns: Annotated[
+        int | None,
+        typer.Option(min=1, help="Project the training of a network for so many patterns in place of the run's."),
+    ] = None,
 ) -> None:
     """Project time, memory and disk, and refuse what cannot fit."""
     from hpc_mlsm.cli.site_commands import show_plan
 
-    show_plan(target, run, overrides or [], site, nodes)
+    show_plan(target, run, overrides or [], site, nodes, patterns)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from hpc_mlsm.cli import site_tables, summaries
+from hpc_mlsm.cli.network_tables import networks_table
 from hpc_mlsm.cli.progress import make_listener
 from hpc_mlsm.cli.site_tables import FindingsPrinter
 from hpc_mlsm.config.run_config import RunConfig
@@ -81,7 +82,14 @@ def doctor_rank(folder: Path, kind: Kind) -> None:
     report_rank(folder, kind)
 
 
-def show_plan(target: Path, run: Path | None, overrides: list[str], site: str | None, nodes: str) -> None:
+def show_plan(
+    target: Path,
+    run: Path | None,
+    overrides: list[str],
+    site: str | None,
+    nodes: str,
+    patterns: int | None = None,
+) -> None:
     """Print the projection, for this machine or for a site; an error where the run cannot fit."""
     console = Console()
     directory, config = resolve(target, run, overrides)
@@ -91,13 +99,17 @@ def show_plan(target: Path, run: Path | None, overrides: list[str], site: str | 
         raise ConfigError("--nodes compares numbers of nodes of a cluster: name it with --site")
     with make_listener(console) as display, open_run(directory, config, display) as context:
         if profile is None:
-            planned = plan.run(context)
+            planned = plan.run(context, patterns=patterns)
             console.print(summaries.plan_table(planned))
+            networks = planned.networks
             refused = [planned.refusal] if planned.refusal else []
         else:
-            found = site_plan.run(context, profile, counts)
+            found = site_plan.run(context, profile, counts, patterns=patterns)
+            networks = found.networks
             site_tables.print_plan(console, found, profile.description or site or "")
             refused = list(found.refusals)
+        if networks:
+            console.print(networks_table(networks))
     if refused:
         raise PlanError(_does_not_fit(refused))
 

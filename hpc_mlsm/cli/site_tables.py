@@ -69,7 +69,9 @@ def print_plan(console: Console, found: SitePlan, site: str) -> None:
         f"disk: {size(sum(need.disk for need in found.needs))} of {size(found.free_bytes)} free, the model in it at "
         f"most {size(what.model_bytes)}",
     ]
-    if training is not None:
+    if training is not None and what.network is not None:
+        lines.append(f"training: each of {training.workers} ranks needs {size(training.memory_each)}")
+    elif training is not None:
         parts = what.training(training.workers)
         each = f"each of {training.workers} workers" if training.workers > 1 else "one process"
         lines.append(

@@ -35,9 +35,10 @@ def line(stage: str, summary: Any) -> str:
 
 def _plan(summary: PlanSummary) -> str:
     p = summary.projection
+    needed = summary.networks[0].rank_bytes if summary.networks else p.training.total
     return (
         f"{p.patterns} patterns to simulate in {p.tasks} tasks on {p.workers} workers (projected: "
-        f"{_duration(p.simulate_seconds)}, {_size(p.store_bytes)}); training needs {_size(p.training.total)} of "
+        f"{_duration(p.simulate_seconds)}, {_size(p.store_bytes)}); training needs {_size(needed)} of "
         f"{_size(summary.memory)} free"
     )
 
@@ -157,6 +158,8 @@ def plan_table(summary: PlanSummary) -> Table:
     table.add_row("", "core-hours", f"{p.simulate_seconds * p.workers / 3600:.3g}")
     table.add_row("", "memory of a worker", _size(p.simulate_memory))
     table.add_row("", "disk", _size(p.store_bytes))
+    if summary.networks:
+        return table
     table.add_row("group", f"{p.structures}² / 2 correlations, floating-point operations", f"{p.group_flops:.2g}")
     table.add_row("", "memory", _size(p.group_memory))
     classes = f"{p.classes} classes" + ("" if p.classes_known else " at most (groups are not known yet)")

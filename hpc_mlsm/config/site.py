@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Interval
+from annotated_types import Ge, Gt, Interval
 
 from hpc_mlsm.config.load import parse_settings
 from hpc_mlsm.config.slurm_words import MEMORY, memory_bytes, refuse_odd_text, seconds
@@ -145,6 +145,9 @@ class SiteProfile:
         As sbatch has them; a stage may have its own.
     gpu_type
         Name of the GPUs in Slurm's generic resources, where it needs one.
+    gpu_tflops, gpu_memory
+        What one GPU does in training of networks (10¹² operations a second, measured rather than advertised), and
+        its memory, such as ``80G``; for plans.
     modules
         What ``module load`` loads in a job.
     activate
@@ -175,6 +178,8 @@ class SiteProfile:
     qos: str | None = None
     constraint: str | None = None
     gpu_type: str | None = None
+    gpu_tflops: Annotated[float, Gt(0)] | None = None
+    gpu_memory: str | None = None
     modules: tuple[str, ...] = ()
     activate: tuple[str, ...] = ()
     interface: str | None = None
@@ -190,6 +195,8 @@ class SiteProfile:
     def __post_init__(self) -> None:
         single = ("partition", "account", "qos", "constraint", "gpu_type", "interface", "scratch")
         refuse_odd_text(self, single, ("modules", "activate", "launcher_options", "options"))
+        if self.gpu_memory is not None and not MEMORY.fullmatch(self.gpu_memory):
+            raise ConfigError(f"gpu_memory: found {self.gpu_memory!r}; expected memory of one GPU such as 80G")
         for name, resources in self.stages.given().items():
             self._check(name, resources)
 

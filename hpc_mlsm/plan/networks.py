@@ -46,16 +46,25 @@ class Accelerator:
     basis: str
 
 
+def of_cores(settings: CnnSettings, number: int) -> Accelerator:
+    """So many cores, as one rank."""
+    each = CORE_FLOPS[settings.network]
+    basis = f"{each / 1e9:.0f} GFLOP/s of a core, measured on one with AVX-512"
+    return Accelerator("cpu", number * each, None, basis)
+
+
 @dataclass(frozen=True)
 class NetworkNeed:
     """Training of one network; times in seconds, sizes in bytes.
 
     Attributes
     ----------
+    basis
+        What the times rest on, in words.
     ranks
-        How many compute, one GPU each.
+        How many compute, with one GPU each, or its cores.
     visits
-        Patterns that one epoch of one fold takes, with those that come more than once.
+        Patterns that one epoch takes, with those that come more than once.
     epoch_s, training_s
         Of one training on all ranks together; the latter for all epochs, where it does not end earlier.
     folds_s
@@ -69,6 +78,7 @@ class NetworkNeed:
     """
 
     network: str
+    basis: str
     ranks: int
     patterns: int
     visits: int
@@ -98,18 +108,22 @@ def network_need(
     Parameters
     ----------
     counts
-        Patterns of each class, all folds together; of each fold's training two folds are left out.
+        Patterns of each class, all folds together; one fold ends the training, and another tests in cross-validation.
     """
     cost = network_cost(settings, n_points, len(counts))
-    patterns, share = sum(counts), max(1, folds - 2) / folds
-    visits = round(share * visits_of(counts, settings))
-    steps = max(1, math.ceil(visits / settings.batch))
+    patterns, all_visits = sum(counts), visits_of(counts, settings)
+
+    def epoch(left_out: int) -> tuple[int, float]:
+        visits = round(all_visits * max(1, folds - left_out) / folds)
+        return visits, (visits * cost.training_flop + patterns / folds * cost.forward_flop) / on.flops
+
+    visits, alone_s = epoch(1)
     exchanged = 2 * 4.0 * cost.parameters * (ranks - 1) / ranks
-    compute_s = (visits * cost.training_flop + patterns / folds * cost.forward_flop) / on.flops
-    epoch_s = compute_s / ranks + steps * exchanged / LINK_BYTES
-    alone_s = START_S + compute_s * settings.epochs
+    epoch_s = alone_s / ranks + math.ceil(visits / settings.batch) * exchanged / LINK_BYTES
+    rows = math.ceil(settings.batch / ranks)
     return NetworkNeed(
         network="cnn-paper" if settings.network == "paper" else "cnn",
+        basis=f"{cost.training_flop / 1e9:.3g} GFLOP a pattern and step, {on.basis}",
         ranks=ranks,
         patterns=patterns,
         visits=visits,
@@ -117,13 +131,19 @@ def network_need(
         folds=folds,
         epoch_s=epoch_s,
         training_s=START_S + epoch_s * settings.epochs,
-        folds_s=math.ceil(folds / ranks) * alone_s,
-        device_bytes=GPU_BYTES + _device_bytes(cost, math.ceil(settings.batch / ranks)),
-        rank_bytes=RANK_BYTES + 4 * 4.0 * cost.parameters + ROW_BYTES * patterns,
+        folds_s=math.ceil(folds / ranks) * (START_S + epoch(2)[1] * settings.epochs),
+        device_bytes=0.0 if on.kind == "cpu" else GPU_BYTES + _device_bytes(cost, rows),
+        rank_bytes=RANK_BYTES + ROW_BYTES * patterns + _rank_bytes(cost, on, rows),
         read_bytes=visits * n_points * 4.0 * STORED_SHARE,
         exchanged_bytes=exchanged,
         disk_bytes=(1 + 2 + 1 + 1) * 4.0 * cost.parameters,
     )
+
+
+def _rank_bytes(cost: NetworkCost, on: Accelerator, rows: int) -> float:
+    """What is in the memory of the process besides: on CPUs all, with GPUs copies of weights and moments on their way
+    to a checkpoint."""
+    return 4 * 4.0 * cost.parameters + (_device_bytes(cost, rows) if on.kind == "cpu" else 0.0)
 
 
 def _device_bytes(cost: NetworkCost, rows: int) -> float:

@@ -111,7 +111,9 @@ def _rows_of_a_task(costs: list[StructureCost], patterns: int, n_tasks: int, poi
     )
 
 
-def refuse_what_cannot_fit(projection: Projection, run: Path, memory: float, *, sharing: int | None = None) -> None:
+def refuse_what_cannot_fit(
+    projection: Projection, run: Path, memory: float, *, sharing: int | None = None, training: bool = True
+) -> None:
     """Refuse a run whose store, workers or training cannot fit.
 
     Parameters
@@ -120,6 +122,8 @@ def refuse_what_cannot_fit(projection: Projection, run: Path, memory: float, *, 
         Bytes that are free on this machine.
     sharing
         How many of the workers are on it; None for all, 0 where workers are jobs that ask for memory themselves.
+    training
+        Whether trees are trained.
 
     Raises
     ------
@@ -142,7 +146,7 @@ def refuse_what_cannot_fit(projection: Projection, run: Path, memory: float, *, 
             f"({each / 1e9:.1f} GB each), {memory / 1e9:.1f} GB are free; "
             + (f"set executor.workers to {fitting}" if fitting else "use a machine with more memory")
         )
-    if sharing:
+    if sharing and training:
         refuse_training_that_cannot_fit(projection.training, memory / min(sharing, projection.training_workers))
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hpc_mlsm.models.projection import remedy
 from hpc_mlsm.plan.projection import DISK_MARGIN
-from hpc_mlsm.plan.shape import LAUNCHED, StageShape
+from hpc_mlsm.plan.shape import StageShape
 from hpc_mlsm.plan.stages import Inventory, StageNeed, stage_need
 from hpc_mlsm.plan.words import duration, size, slurm_memory, slurm_time
 
@@ -32,8 +32,13 @@ def refusals(what: Inventory, needs: Sequence[StageNeed], free_bytes: float, pla
 
 
 def _of_stage(what: Inventory, need: StageNeed) -> Iterator[str]:
-    shape, key = need.shape, f"stages.{need.stage}"
-    if need.stage == "train" and need.workers > 1 and what.boosted.trees == "vector":
+    shape, key = need.shape, f"stages.{need.shape.key}"
+    if need.device_bytes and what.gpu is not None and need.device_bytes > (what.gpu.memory or math.inf):
+        yield (
+            f"{need.stage}: a GPU needs about {size(need.device_bytes)}, gpu_memory is {size(what.gpu.memory or 0.0)}; "
+            "lower train.cnn.batch, or use more ranks"
+        )
+    if need.stage == "train" and need.workers > 1 and what.network is None and what.boosted.trees == "vector":
         yield (
             f"train: trees with a value per class in each leaf are not trained over {need.workers} workers; set "
             "train.boosted.trees to per_class, or train.workers to 1"
@@ -58,7 +63,7 @@ def available(need: StageNeed) -> float:
 
 
 def _memory(what: Inventory, need: StageNeed) -> str:
-    shape, key = need.shape, f"stages.{need.stage}"
+    shape, key = need.shape, f"stages.{need.shape.key}"
     each, there = need.memory_each, available(need)
     if shape.executor == "slurm":
         return (
@@ -72,8 +77,8 @@ def _memory(what: Inventory, need: StageNeed) -> str:
         )
     assert shape.memory is not None
     fitting = int(shape.memory / each)
-    fewer = "tasks_per_node" if shape.executor in LAUNCHED else "workers"
-    lower = f" or {key}.{fewer} to {fitting}" if fitting and need.stage != "train" else ""
+    fewer = "workers" if shape.executor == "local" else "tasks_per_node"
+    lower = f" or {key}.{fewer} to {fitting}" if fitting and (need.stage != "train" or what.network) else ""
     return (
         f"{need.stage}: {shape.together} processes of a node share {size(shape.memory)}, which is {size(there)} each, "
         f"and each needs about {size(each)}; set {key}.memory to {slurm_memory(each * shape.together * 1.05)}{lower}"
@@ -83,7 +88,7 @@ def _memory(what: Inventory, need: StageNeed) -> str:
 
 def _fewer(what: Inventory, need: StageNeed) -> str:
     """For training, what else would make it fit: more nodes, or less to train."""
-    if need.stage != "train":
+    if need.stage != "train" or what.network is not None:
         return ""
     shape = need.shape
     nodes = _enough_nodes(what, shape)

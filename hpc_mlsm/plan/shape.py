@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Kind = Literal["inline", "local", "slurm", "runner", "mpi"]
+Kind = Literal["inline", "local", "slurm", "runner", "mpi", "ranks"]
 
 LAUNCHED = ("runner", "mpi")
 OTHER_RANKS = 2
@@ -21,7 +21,7 @@ class StageShape:
     Attributes
     ----------
     executor
-        What runs its tasks.
+        What runs its tasks; ``ranks`` where all tasks of the job train a network together.
     nodes, tasks_per_node, cpus_per_task
         Of its job.
     memory
@@ -49,6 +49,11 @@ class StageShape:
     worker_memory: float | None = None
 
     @property
+    def key(self) -> str:
+        """Where a profile says what the stage gets."""
+        return "train_networks" if self.executor == "ranks" else self.stage
+
+    @property
     def cores(self) -> int:
         """Cores of the job; of all worker jobs and the one that submits them under executor slurm."""
         own = self.nodes * self.tasks_per_node * self.cpus_per_task
@@ -59,6 +64,8 @@ class StageShape:
         """Workers that take tasks."""
         if self.executor == "inline":
             return 1
+        if self.executor == "ranks":
+            return self.nodes * self.tasks_per_node
         if self.executor in LAUNCHED:
             return max(1, self.nodes * self.tasks_per_node - OTHER_RANKS)
         return self.workers or self.cpus_per_task
@@ -66,7 +73,7 @@ class StageShape:
     @property
     def worker_cores(self) -> int:
         """Cores that each worker may use."""
-        return self.cpus_per_task if self.executor in ("inline", *LAUNCHED) else 1
+        return self.cpus_per_task if self.executor in ("inline", "ranks", *LAUNCHED) else 1
 
     @property
     def distributed(self) -> bool:
@@ -78,7 +85,7 @@ class StageShape:
         """Processes that share the memory of one node."""
         if self.executor == "slurm":
             return 1
-        return self.tasks_per_node if self.executor in LAUNCHED else self.processes
+        return self.tasks_per_node if self.executor in ("ranks", *LAUNCHED) else self.processes
 
     @property
     def memory_each(self) -> float | None:
@@ -101,7 +108,7 @@ class StageShape:
             return replace(self, workers=nodes * self.processes)
         if nodes == self.nodes:
             return self
-        if self.executor in LAUNCHED:
+        if self.executor in ("ranks", *LAUNCHED):
             return replace(self, nodes=nodes)
         cores = self.tasks_per_node * self.cpus_per_task
         return replace(self, executor="runner", nodes=nodes, tasks_per_node=cores, cpus_per_task=1, workers=None)

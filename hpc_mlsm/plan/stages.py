@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hpc_mlsm.models.cnn_cost import network_cost
+from hpc_mlsm.models.cnn_settings import CnnSettings
 from hpc_mlsm.models.projection import TrainingMemory, boosted_memory
 from hpc_mlsm.models.settings import BoostedSettings
 from hpc_mlsm.plan.cost import StructureCost
+from hpc_mlsm.plan.networks import Accelerator, network_need, of_cores
 from hpc_mlsm.plan.projection import BYTES_PER_PATTERN_VALUE, SECONDS_PER_CELL, WORKER_BYTES
 from hpc_mlsm.plan.shape import StageShape, goes
 from hpc_mlsm.plan.tasks import TASK_SECONDS, number_of_tasks, rows_at_most
@@ -48,6 +51,8 @@ class Inventory:
         Over how many workers training is to be divided; None leaves it to the executor.
     least_rows
         Training rows that a worker has at least; training takes fewer workers where there are not so many.
+    network, class_patterns, gpu
+        Where a network is trained in place of trees: its settings, the patterns of each class, and what a GPU is like.
     """
 
     costs: Sequence[StructureCost]
@@ -59,6 +64,9 @@ class Inventory:
     shares: tuple[float, float]
     train_workers: int | None = None
     least_rows: int = 50
+    network: CnnSettings | None = None
+    class_patterns: tuple[int, ...] = ()
+    gpu: Accelerator | None = None
 
     @property
     def rows(self) -> tuple[int, int, int]:
@@ -90,6 +98,8 @@ class Inventory:
 
     def training_workers(self, shape: StageShape) -> int:
         """Among how many workers of that shape training is divided."""
+        if self.network is not None:
+            return shape.processes if shape.executor == "ranks" else 1
         asked = self.train_workers
         if asked is None:
             asked = shape.processes if shape.distributed and self.boosted.trees == "per_class" else 1
@@ -99,6 +109,8 @@ class Inventory:
     @property
     def model_bytes(self) -> float:
         """Of the trained model on disk, at most."""
+        if self.network is not None:
+            return 4.0 * network_cost(self.network, len(self.settings.grid), len(self.class_patterns)).parameters
         return MODEL_BYTES * self.training(1).trees
 
 
@@ -120,6 +132,8 @@ class StageNeed:
         What the stage writes.
     measured
         Whether the times are projected at all.
+    device_bytes
+        On each GPU.
     """
 
     shape: StageShape
@@ -131,6 +145,7 @@ class StageNeed:
     memory_each: float
     disk: float = 0.0
     measured: bool = True
+    device_bytes: float = 0.0
 
     @property
     def stage(self) -> str:
@@ -200,11 +215,13 @@ def _group(what: Inventory, shape: StageShape) -> StageNeed:
 
 def _train(what: Inventory, shape: StageShape) -> StageNeed:
     workers = what.training_workers(shape)
-    cores = workers * shape.worker_cores if workers > 1 else _cores_of_one(shape)
+    if what.network is not None:
+        return _network(what, what.network, shape, workers)
+    n_cores = workers * shape.worker_cores if workers > 1 else _cores_of_one(shape)
     train, _, _ = what.rows
     points, boosted = len(what.settings.grid), what.boosted
     each = what.training(workers)
-    a_round = SECONDS_PER_CELL[boosted.trees] * train * points * boosted.max_depth * what.classes / cores
+    a_round = SECONDS_PER_CELL[boosted.trees] * train * points * boosted.max_depth * what.classes / n_cores
     if workers > 1:
         trees = what.classes if boosted.trees == "per_class" else 1
         # Of each pair of nodes one is summed, and each sum crosses the network twice.
@@ -218,6 +235,24 @@ def _train(what: Inventory, shape: StageShape) -> StageNeed:
         "one boosting round",
         each.total + WORKER_BYTES,
         what.model_bytes,
+    )
+
+
+def _network(what: Inventory, settings: CnnSettings, shape: StageShape, ranks: int) -> StageNeed:
+    on = what.gpu if shape.gpus and what.gpu is not None else of_cores(settings, shape.cpus_per_task)
+    folds = max(2, round(1 / what.shares[0]))
+    need = network_need(settings, len(what.settings.grid), what.class_patterns, folds, on, ranks)
+    longest = min(need.epoch_s, 60 * settings.checkpoint_minutes)
+    return StageNeed(
+        shape,
+        settings.epochs,
+        ranks,
+        need.training_s,
+        longest,
+        "the time between two checkpoints",
+        need.rank_bytes,
+        need.disk_bytes,
+        device_bytes=need.device_bytes,
     )
 
 

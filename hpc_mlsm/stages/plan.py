@@ -8,16 +8,19 @@ import numpy as np
 from hpc_mlsm.config.run_config import RunConfig
 from hpc_mlsm.errors import PlanError, RunError, StoreError, StructureError
 from hpc_mlsm.plan.cost import StructureCost, structure_cost
+from hpc_mlsm.plan.networks import NetworkNeed, of_cores
 from hpc_mlsm.plan.projection import Projection, project, refuse_what_cannot_fit
 from hpc_mlsm.plan.shape import LAUNCHED, OTHER_RANKS, StageShape
 from hpc_mlsm.plan.stages import Inventory
 from hpc_mlsm.plan.tasks import plan_simulation
 from hpc_mlsm.runtime.capacity import planned_workers, sharing
+from hpc_mlsm.runtime.resources import usable_cores
 from hpc_mlsm.scattering.engines import simulate_structure
 from hpc_mlsm.scattering.powder.settings import PowderSettings
 from hpc_mlsm.stages import ingest
 from hpc_mlsm.stages.context import RunContext, available_memory
 from hpc_mlsm.stages.group import current_groups
+from hpc_mlsm.stages.network_plan import class_patterns, gpu_of, network_needs, scaled_to
 from hpc_mlsm.stages.simulate import config_hash, project_costs, selected_keys, set_aside
 from hpc_mlsm.stages.train_together import MIN_ROWS
 from hpc_mlsm.store.patterns import PatternStore
@@ -31,17 +34,23 @@ CRYSTAL_SYSTEMS = 7
 
 @dataclass(frozen=True)
 class PlanSummary:
-    """A projection, the memory (bytes) that there is, and what the times rest on."""
+    """A projection, the memory (bytes) that there is, and what the times rest on.
+
+    ``networks`` is the training of a network: on this machine, then on GPUs.
+    """
 
     projection: Projection
     memory: float
     speed: float
     timed: int
     refusal: str
+    networks: tuple[NetworkNeed, ...] = ()
 
 
-def run(context: RunContext, *, timed: int = TIMED_STRUCTURES) -> PlanSummary:
+def run(context: RunContext, *, timed: int = TIMED_STRUCTURES, patterns: int | None = None) -> PlanSummary:
     """Read the structures, which is quick and needed anyway, and project the rest.
+
+    ``patterns`` is for how many to project the training of a network, in place of those of the run.
 
     A few structures of the starter set are simulated and timed, so that the projected times are those of this machine.
     """
@@ -62,11 +71,21 @@ def run(context: RunContext, *, timed: int = TIMED_STRUCTURES) -> PlanSummary:
     )
     memory = available_memory()
     try:
-        refuse_what_cannot_fit(projection, run.path, memory, sharing=sharing(config.executor))
+        trees = config.train.cnn is None
+        refuse_what_cannot_fit(projection, run.path, memory, sharing=sharing(config.executor), training=trees)
         refusal = ""
     except PlanError as error:
         refusal = str(error)
-    return PlanSummary(projection, memory, speed, min(timed, len(what.costs)), refusal)
+    return PlanSummary(projection, memory, speed, min(timed, len(what.costs)), refusal, _networks(what, patterns))
+
+
+def _networks(what: Inventory, patterns: int | None) -> tuple[NetworkNeed, ...]:
+    """Training of the network with all cores here, and on GPUs."""
+    if what.network is None:
+        return ()
+    points, counts = len(what.settings.grid), scaled_to(what.class_patterns, patterns)
+    here = network_needs(what.network, points, counts, of_cores(what.network, usable_cores()), (1,))
+    return (*here, *network_needs(what.network, points, counts, gpu_of(None)))
 
 
 def inventory(context: RunContext, timed: int = TIMED_STRUCTURES) -> tuple[Inventory, float]:
@@ -87,6 +106,8 @@ def inventory(context: RunContext, timed: int = TIMED_STRUCTURES) -> tuple[Inven
         shares=(config.split.validation, config.split.test),
         train_workers=None if config.train.workers == "auto" else config.train.workers,
         least_rows=MIN_ROWS,
+        network=config.train.cnn,
+        class_patterns=class_patterns(run, config, [key for key, _ in wanted]) if config.train.cnn else (),
     )
     return what, speed
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hpc_mlsm.config.run_config import RunConfig
 from hpc_mlsm.config.site import SIGNAL_EARLY_S, SiteProfile, StageResources, memory_bytes, seconds
+from hpc_mlsm.plan.networks import NetworkNeed
 from hpc_mlsm.plan.projection import disk_of
 from hpc_mlsm.plan.refusals import refusals
 from hpc_mlsm.plan.shape import StageShape
@@ -13,6 +14,7 @@ from hpc_mlsm.plan.stages import Inventory, StageNeed, stage_need
 from hpc_mlsm.runtime.resources import usable_cores
 from hpc_mlsm.runtime.settings import ExecutorSettings
 from hpc_mlsm.stages.context import RunContext
+from hpc_mlsm.stages.network_plan import gpu_of, network_needs, scaled_to
 from hpc_mlsm.stages.plan import TIMED_STRUCTURES, inventory
 from hpc_mlsm.stages.submit import resources_of, stages_of
 
@@ -36,6 +38,8 @@ class SitePlan:
         What cannot work, with figure and remedy.
     free_bytes
         On the disk that takes the run.
+    networks
+        Training of a network on several numbers of GPUs.
     """
 
     what: Inventory
@@ -45,9 +49,17 @@ class SitePlan:
     speed: float
     timed: int
     free_bytes: int
+    networks: tuple[NetworkNeed, ...] = ()
 
 
-def run(context: RunContext, site: SiteProfile, nodes: Sequence[int] = (), *, disk: Path | None = None) -> SitePlan:
+def run(
+    context: RunContext,
+    site: SiteProfile,
+    nodes: Sequence[int] = (),
+    *,
+    disk: Path | None = None,
+    patterns: int | None = None,
+) -> SitePlan:
     """Read the structures, time a few of them here, and project every stage on the site.
 
     Parameters
@@ -56,6 +68,8 @@ def run(context: RunContext, site: SiteProfile, nodes: Sequence[int] = (), *, di
         For how many nodes to project as well; powers of two up to somewhat beyond the site's by default.
     disk
         Folder on the disk that takes the run, where that is not the context's.
+    patterns
+        For how many to project the training of a network, in place of those of the run.
     """
     config = context.config
     # Structures are read and timed by this process: the executors of the configuration are those of jobs.
@@ -64,6 +78,7 @@ def run(context: RunContext, site: SiteProfile, nodes: Sequence[int] = (), *, di
         what, speed = inventory(context)
     finally:
         context.config = config
+    what = replace(what, gpu=gpu_of(site))
     needs = tuple(stage_need(what, shape) for shape in shapes(config, site))
     place, free = disk_of(disk or context.run.path)
     scaled = [need.shape for need in needs if need.stage in SCALED]
@@ -76,12 +91,23 @@ def run(context: RunContext, site: SiteProfile, nodes: Sequence[int] = (), *, di
         speed=speed,
         timed=min(TIMED_STRUCTURES, len(what.costs)),
         free_bytes=free,
+        networks=_networks(what, patterns),
     )
+
+
+def _networks(what: Inventory, patterns: int | None) -> tuple[NetworkNeed, ...]:
+    if what.network is None or what.gpu is None:
+        return ()
+    counts = scaled_to(what.class_patterns, patterns)
+    return network_needs(what.network, len(what.settings.grid), counts, what.gpu)
 
 
 def shapes(config: RunConfig, site: SiteProfile) -> list[StageShape]:
     """What the site gives each stage of the run."""
-    return [_shape(stage, resources_of(stage, config, site), site) for stage in stages_of(config)]
+    found = [_shape(stage, resources_of(stage, config, site), site) for stage in stages_of(config)]
+    if site.stages.train_networks is None or config.train.cnn is None:
+        return found
+    return [replace(shape, executor="ranks") if shape.stage == "train" else shape for shape in found]
 
 
 def _shape(stage: str, given: StageResources, site: SiteProfile) -> StageShape:

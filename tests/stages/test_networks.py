@@ -1,0 +1,159 @@
+"""Networks as part of a run: trained from its configuration, by one process, under mpirun and by a site's jobs."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from network_runs import command, ended, history, network_config, simulated
+from small_run import opened
+
+from hpc_mlsm.config.site import SiteProfile, SiteStages, StageResources
+from hpc_mlsm.models.cnn_bundle import load_cnn
+from hpc_mlsm.runtime.events import Event, TaskFinished
+from hpc_mlsm.runtime.submit import submit_chain
+from hpc_mlsm.stages import train
+from hpc_mlsm.stages.network_data import network_data
+from hpc_mlsm.stages.networks import NetworkSummary
+from hpc_mlsm.stages.run_directory import RunDirectory
+from hpc_mlsm.stages.submit import job_scripts
+from hpc_mlsm.store.patterns import PatternStore
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("tensorflow") is None, reason="tensorflow is not installed (extra cnn)"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def patterns(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run before its training."""
+    return simulated(tmp_path_factory.mktemp("networks") / "run")
+
+
+@pytest.fixture
+def run(patterns: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(patterns, tmp_path / "run"))
+
+
+@pytest.fixture(scope="module")
+def alone(patterns: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that this process has trained."""
+    folder = Path(shutil.copytree(patterns, tmp_path_factory.mktemp("alone") / "run"))
+    trained(folder)
+    return folder
+
+
+def trained(folder: Path, *overrides: str, heard: list[Event] | None = None) -> NetworkSummary:
+    with opened(folder, network_config(*overrides), heard) as context:
+        summary = train.run(context)
+    assert isinstance(summary, NetworkSummary)
+    return summary
+
+
+def test_the_train_stage_leaves_a_bundle_a_history_and_logs_and_does_nothing_twice(run: Path) -> None:
+    heard: list[Event] = []
+    summary = trained(run, heard=heard)
+    assert (summary.name, summary.classes, summary.epochs, summary.reused) == ("cnn", 7, 3, False)
+    assert sum(isinstance(event, TaskFinished) for event in heard) == 3
+    assert [record["epoch"] for record in history(run)] == [1, 2, 3]
+    assert list((run / "models" / "cnn-training" / "tensorboard").glob("events.*"))
+    assert not list((run / "models" / "cnn-training").glob("*.npz"))
+    bundle = load_cnn(run / "models" / "cnn")
+    with PatternStore.open(run / "patterns" / "powder", "r") as store:
+        rows = next(store.iter_batches(40)).patterns
+    assert bundle.probabilities(rows).shape == (len(rows), 7)
+    assert bundle.info.wavelength == pytest.approx(1.54056)
+    assert trained(run) == NetworkSummary(**{**vars(summary), "reused": True})
+    again = trained(run, "train.cnn.seed=1")
+    assert not again.reused
+
+
+def test_space_group_and_cell_are_learnt_where_the_configuration_says_so(run: Path) -> None:
+    trained(run, "train.cnn.heads=[space_group, cell]", "train.cnn.epochs=1")
+    outputs = load_cnn(run / "models" / "cnn").model.outputs(np.ones((2, 351)))
+    assert {name: values.shape[1] for name, values in outputs.items()} == {"class": 7, "space_group": 230, "cell": 6}
+
+
+def test_no_composition_of_one_space_group_is_on_both_sides_and_each_system_ends_the_training(patterns: Path) -> None:
+    data, _ = network_data(RunDirectory(patterns, "powder"), network_config())
+    assert (data.train ^ data.validation).all()
+    assert 0.05 < data.validation.mean() < 0.2
+    assert set(data.targets["class"][data.validation]) == set(data.targets["class"])
+
+
+@pytest.mark.mpi
+@pytest.mark.skipif(shutil.which("mpirun") is None, reason="mpirun is not installed")
+@pytest.mark.skipif(importlib.util.find_spec("mpi4py") is None, reason="mpi4py is not installed")
+def test_two_ranks_under_mpirun_train_the_network_of_one_process(run: Path, alone: Path) -> None:
+    root = ["--allow-run-as-root"] if os.getuid() == 0 else []
+    done = ended(["mpirun", "-n", "2", "--oversubscribe", *root, *command(run)])
+    assert done.returncode == 0, done.stderr
+    assert "3 epochs on 2 ranks" in " ".join(done.stdout.split())
+    assert_alike(run, alone)
+
+
+def assert_alike(run: Path, alone: Path) -> None:
+    """Sums over ranks are rounded in another order, and Adam makes more of that in weights whose gradient is small."""
+    found, expected = ([record["validation_loss"] for record in history(one)] for one in (run, alone))
+    assert found == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.slurm
+@pytest.mark.timeout(900)
+def test_a_job_that_loses_a_rank_comes_back_and_goes_on_from_the_checkpoint(run: Path, slurm_lab: Path) -> None:
+    ranks = StageResources(nodes=2, memory="3G", walltime="00:20:00", executor="inline")
+    site = SiteProfile(interface="lo", signal_before_s=60, stages=SiteStages(train_networks=ranks))
+    config = network_config("train.cnn.epochs=60", "train.cnn.patience=60", "train.cnn.stall_s=60")
+    directory = RunDirectory(run, "powder")
+    directory.save(config)
+    (job,) = (one for one in job_scripts(directory, config, site) if one.stage == "train")
+    (submitted,) = submit_chain([job])
+    wait_until(lambda: len(history(run)) >= 2 or outcome(submitted.job_id) != "RUNNING")
+    killed = rank_of(submitted.job_id, 1)
+    before = len(history(run))
+    killed.send_signal(signal.SIGKILL)
+    wait_until(lambda: outcome(submitted.job_id) in ("COMPLETED", "FAILED", "CANCELLED"))
+    said = Path(submitted.log).read_text()
+    assert outcome(submitted.job_id) == "COMPLETED", said
+    assert "is back in the queue" in said
+    assert "rank 0 of 2 lost another one" in said or "heard nothing from the others" in said
+    info = load_cnn(run / "models" / "cnn").info
+    assert info.metrics["ranks"] == 2
+    assert before - 1 <= info.metrics["resumed_from"] < 60
+    assert [record["epoch"] for record in history(run)] == list(range(1, 61))
+
+
+def rank_of(job: str, rank: int) -> psutil.Process:
+    """The process of a rank."""
+    for process in psutil.process_iter():
+        try:
+            variables = process.environ()
+        except (psutil.AccessDenied, psutil.NoSuchProcess):
+            continue
+        own = (variables.get("SLURM_JOB_ID"), variables.get("SLURM_PROCID"))
+        if own == (job, str(rank)) and "train" in process.cmdline() and "srun" not in process.name():
+            return process
+    raise AssertionError(f"job {job} has no rank {rank}")
+
+
+def outcome(job: str) -> str:
+    """State of a job."""
+    words = ["scontrol", "--oneliner", "show", "job", job]
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    return told.partition("JobState=")[2].split()[0]
+
+
+def wait_until(condition: "object", patience_s: float = 300.0) -> None:
+    deadline = time.monotonic() + patience_s
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
