@@ -48,7 +48,7 @@ def _files_in(folder: Path, suffixes: frozenset[str]) -> list[Path]:
             f"{folder}: no measured patterns in this folder or below it; files ending in "
             f"{', '.join(sorted(suffixes))} were looked for",
         )
-    return sorted(files, key=_natural_key)
+    return sorted(files, key=natural_key)
 
 
 def _refuse(error: OSError) -> None:
@@ -56,7 +56,7 @@ def _refuse(error: OSError) -> None:
     raise PatternError("unreadable", detail) from error
 
 
-def _natural_key(path: Path) -> tuple[list[tuple[int, int, str]], str]:
+def natural_key(path: Path | str) -> tuple[list[tuple[int, int, str]], str]:
     """Sort key in which numbers count as numbers; the plain path decides where that ties."""
     parts = re.split(r"([0-9]+)", str(path).lower())
     key = [(1, int(part), "") if i % 2 else (0, 0, part) for i, part in enumerate(parts) if part]

@@ -8,6 +8,7 @@ leaves out stays unknown.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from hpc_mlsm.archive.pattern import Axis
 
@@ -135,7 +136,7 @@ def read_columns(header: Sequence[str], count: int, suffix: str) -> Columns:
     """
     labels = _labels(header, count)
     bare = [_bare(label) for label in labels]
-    axis, x = next(((axis, i) for i, name in enumerate(bare) if (axis := _axis_of(name))), (None, 0))
+    axis, x = next(((axis, i) for i, name in enumerate(bare) if (axis := axis_of_name(name))), (None, 0))
     after = range(x + 1, count)
     y = next((i for i in after if bare and _SIGNALS.fullmatch(bare[i])), x + 1 if x + 1 < count else 0)
     error = next((i for i in range(count) if bare and i not in (x, y) and _ERRORS.fullmatch(bare[i])), None)
@@ -160,7 +161,7 @@ def _labels(header: Sequence[str], count: int) -> list[str]:
 
 def _name_columns(names: list[str]) -> bool:
     """Whether words are names of columns and no prose: an abscissa first, or a signal beside it."""
-    return _axis_of(names[0]) is not None or (any(map(_axis_of, names)) and any(map(_SIGNALS.fullmatch, names)))
+    return axis_of_name(names[0]) is not None or (any(map(axis_of_name, names)) and any(map(_SIGNALS.fullmatch, names)))
 
 
 def _bare(label: str) -> str:
@@ -169,7 +170,8 @@ def _bare(label: str) -> str:
     return keep[0].strip() if keep else re.split(r"[\[(/]", label, maxsplit=1)[0].strip()
 
 
-def _axis_of(name: str) -> Axis | None:
+def axis_of_name(name: str) -> Axis | None:
+    """What an abscissa of this name is, if the name is a usual one."""
     return next((axis for axis, pattern in _AXES if pattern.fullmatch(name)), None)
 
 
@@ -189,7 +191,7 @@ def read_units(columns: Columns) -> tuple[str | None, str | None]:
         return None, None
     x_unit = columns.labels[columns.x][len(_bare(columns.labels[columns.x])) :]
     y_unit = columns.labels[columns.y][len(_bare(columns.labels[columns.y])) :]
-    length = _length_in(x_unit)
+    length: str | None = _length_in(x_unit)
     if columns.axis == "q" and length:
         length = f"1/{length}"
     if columns.axis == "two_theta":
@@ -198,7 +200,20 @@ def read_units(columns: Columns) -> tuple[str | None, str | None]:
     return length, f"1/{signal}^2" if signal and columns.axis == "r" else None
 
 
-def _length_in(text: str) -> str | None:
+def unit_of_text(text: str) -> Literal["angstrom", "nm", "degree", "1/angstrom", "1/nm"] | None:
+    """A unit of an abscissa from the words of an attribute: ``Å``, ``A-1``, ``nm^-1``, ``1/angstrom``, ``deg`` …"""
+    if re.search(r"deg|°", text, re.IGNORECASE):
+        return "degree"
+    length: Literal["angstrom", "nm"] | None = _length_in(re.sub(r"[\^*{}()]|-?[0-9]|[⁻¹]", " ", text))
+    if length is None:
+        return None
+    inverse = re.search(r"^\s*1\s*/|\^?\{?-\s*1|⁻¹|per", text) is not None
+    if length == "nm":
+        return "1/nm" if inverse else "nm"
+    return "1/angstrom" if inverse else "angstrom"
+
+
+def _length_in(text: str) -> Literal["angstrom", "nm"] | None:
     if re.search(r"(?<![A-Za-z])nm", text):
         return "nm"
-    return "angstrom" if re.search(r"\\AA|[\u00c5\u212b]|(?<![A-Za-z])A(?![A-Za-z])|ang", text) else None
+    return "angstrom" if re.search(r"\\AA|[\u00c5\u212b]|(?<![A-Za-z])A(?![A-Za-z])|[Aa]ng", text) else None

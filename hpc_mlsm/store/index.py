@@ -44,7 +44,7 @@ _TABLES = f"""
     PRAGMA application_id = {_APPLICATION_ID};
     PRAGMA user_version = {SCHEMA_VERSION};
 """
-_REBUILD = "delete it and run simulate again: finished shards are found and taken over"
+_REBUILD = "delete it and run the stage that fills it again: finished shards are found and taken over"
 _INSERT_STRUCTURE = "INSERT OR REPLACE INTO structures VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -190,7 +190,7 @@ class Index:
         if self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise StoreError(f"{self.path} is a database, but not the index of a pattern store: move it away")
         if self.mode == "r":
-            raise StoreError(f"{self.path} is empty: run simulate first")
+            raise StoreError(f"{self.path} is empty: run the stage that fills it first")
         with self._writing():
             for statement in _TABLES.split(";"):
                 self._db.execute(statement)

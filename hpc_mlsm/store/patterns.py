@@ -122,9 +122,7 @@ class PatternStore:
 
     def missing(self, wanted: Sequence[tuple[str, str]], config_hash: str) -> list[str]:
         """Those ids of the wanted (id, content hash) that are not in the store under this configuration, in order."""
-        query = "SELECT id, content_hash FROM structures JOIN shards ON shard = name WHERE config_hash = ?"
-        present = set(self._index.rows(query, config_hash))
-        return [identifier for identifier, content_hash in wanted if (identifier, content_hash) not in present]
+        return upkeep.missing(self._index, wanted, config_hash)
 
     def drop(self, wanted: Sequence[tuple[str, str]], config_hash: str) -> int:
         """Remove structures that are not among the wanted (id, content hash) or are of another configuration.

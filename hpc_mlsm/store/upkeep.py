@@ -1,7 +1,7 @@
 """Keeping index and shards true to each other: adopt, verify, drop, compact. ``PatternStore`` is the way in."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 from hpc_mlsm.durable import is_stale_part
 from hpc_mlsm.errors import StoreError
 from hpc_mlsm.store.index import Index
-from hpc_mlsm.store.schema import SHARD_NAME, shard_name
+from hpc_mlsm.store.schema import SHARD_NAME, ShardRecord, shard_name
 from hpc_mlsm.store.shard import checksum, inspect_shard, read_shard, write_shard
 
 CHECKSUM_THREADS = 8
@@ -44,8 +44,13 @@ class VerifyReport:
         return self.missing + self.truncated + self.altered
 
 
-def adopt(folder: Path, index: Index, config_hash: str) -> AdoptReport:
-    """Take over finished shards that are not in the index; see ``PatternStore.adopt``."""
+def adopt(
+    folder: Path, index: Index, config_hash: str, inspect: Callable[[Path], ShardRecord] = inspect_shard
+) -> AdoptReport:
+    """Take over finished shards that are not in the index; see ``PatternStore.adopt``.
+
+    ``inspect`` gives the record of a shard, and raises a StoreError for what is none.
+    """
     known = {name: size for name, (size, _) in index.shards().items()}
     removed, candidates = bury(folder, index), []
     for path in _files(folder):
@@ -57,7 +62,7 @@ def adopt(folder: Path, index: Index, config_hash: str) -> AdoptReport:
     adopted, set_aside = [], []
     for path in candidates:
         try:
-            record = inspect_shard(path)
+            record = inspect(path)
         except StoreError:
             index.forget_shard(path.name)
             _set_aside(path)
@@ -92,6 +97,13 @@ def verify(folder: Path, index: Index, full: bool) -> VerifyReport:
             index.forget_shard(name)
             _set_aside(folder / name)
     return report
+
+
+def missing(index: Index, wanted: Sequence[tuple[str, str]], config_hash: str) -> list[str]:
+    """What of the wanted is not in the index; see ``PatternStore.missing``."""
+    query = "SELECT id, content_hash FROM structures JOIN shards ON shard = name WHERE config_hash = ?"
+    present = set(index.rows(query, config_hash))
+    return [identifier for identifier, content_hash in wanted if (identifier, content_hash) not in present]
 
 
 def drop(folder: Path, index: Index, wanted: Sequence[tuple[str, str]], config_hash: str) -> int:

@@ -56,10 +56,10 @@ def test_a_file_that_is_no_index_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="not the index of a pattern store"):
         Index(path, "a")
     path.write_bytes(b"junk" * 3000)
-    with pytest.raises(StoreError, match="delete it and run simulate again"):
+    with pytest.raises(StoreError, match="delete it and run the stage that fills it again"):
         Index(path, "a")
     path.write_bytes(b"")
-    with pytest.raises(StoreError, match="empty: run simulate first"):
+    with pytest.raises(StoreError, match="empty: run the stage that fills it first"):
         Index(path, "r")
     path.unlink()
     with pytest.raises(StoreError, match=r"no pattern store in .*: run simulate first"):
@@ -74,7 +74,7 @@ def test_an_index_damaged_inside_is_found_by_a_full_verification(store: PatternS
     data = bytearray(path.read_bytes())
     data[2 * 4096 : 3 * 4096] = bytes(4096)
     path.write_bytes(data)
-    message = r"index\.sqlite.*delete it and run simulate again"
+    message = r"index\.sqlite.*delete it and run the stage that fills it again"
     with PatternStore.open(store.folder, "a") as damaged, pytest.raises(StoreError, match=message):
         damaged.verify(full=True)
 

@@ -1,0 +1,55 @@
+"""The way into archives: whatever their form, an index of frames, and frames by slices."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hpc_mlsm.archive.archive_settings import ArchiveSettings
+from hpc_mlsm.archive.frames import ArchiveIndex, ArchiveKind, FrameBlock
+from hpc_mlsm.archive.stack import is_stack
+from hpc_mlsm.archive.stack_archive import index_stack, read_stack
+from hpc_mlsm.archive.text_archive import index_text, read_text
+from hpc_mlsm.errors import PatternError
+
+
+def open_archive(
+    addresses: Sequence[str | Path], settings: ArchiveSettings | None = None, *, assumed: ArchiveKind | None = None
+) -> ArchiveIndex:
+    """The index of an archive.
+
+    Parameters
+    ----------
+    addresses
+        One zip file, tar file, or HDF5 stack (``file.h5::/entry/data``), or any number of folders and text files.
+    settings
+        What the user knows of it.
+    assumed
+        Kind to take where the files do not say theirs; None refuses these.
+
+    Raises
+    ------
+    PatternError
+        Where nothing can be read, or what is there cannot be told; see ``index_text`` and ``index_stack``.
+    """
+    settings = settings or ArchiveSettings()
+    stacks = [address for address in map(str, addresses) if is_stack(address)]
+    if not stacks:
+        return index_text([Path(address) for address in addresses], settings, assumed)
+    if len(addresses) > 1:
+        raise PatternError(
+            "ambiguous",
+            f"{stacks[0]}: a stack is an archive by itself, {len(addresses)} were named; give them one after the other",
+        )
+    return index_stack(stacks[0], settings, assumed)
+
+
+def read_frames(index: ArchiveIndex, start: int, stop: int) -> FrameBlock:
+    """Frames ``start`` to ``stop`` of an archive; opens what it needs, and closes it.
+
+    Raises
+    ------
+    PatternError
+        If the archive as such cannot be read any more; frames that cannot are among the block's rejects.
+    """
+    if index.form == "stack":
+        return read_stack(index, start, stop)
+    return read_text(index, range(start, min(stop, index.n_frames)))
