@@ -50,7 +50,7 @@ def read_stack(index: ArchiveIndex, start: int, stop: int) -> FrameBlock:
     frames = np.arange(start, start + len(y), dtype=np.int64)
     order = slice(None) if x[0] < x[-1] else slice(None, None, -1)
     x, y = x[order], y[:, order]
-    finite: NDArray[np.bool_] = np.isfinite(y).all(axis=1)
+    finite = np.asarray(np.isfinite(y).all(axis=1))
     usable = finite & (y.max(axis=1, initial=-np.inf) > y.min(axis=1, initial=np.inf))
     rejects = [_reject(index, int(frames[row]), y[row], bool(finite[row])) for row in np.flatnonzero(~usable)]
     name = index.name(start)
