@@ -2,11 +2,13 @@
 
     python benchmarks/cnn.py [--points 4501] [--batch 64] [--steps 6] [--threads 1] [--ranks 1 2] [--no-paper]
                              [--json FILE]
+    python benchmarks/cnn.py --memory 2000 16000 [--points 1001]      # peak memory for numbers of patterns
 
 Patterns are read from a pattern store on the disk, as in a run. ``examples_per_s`` are patterns of all processes
 together, in the epochs after the first, in which the network is compiled; ``waiting`` is the share of that time for
 which rank 0 waited for its input. ``gflop`` is that of a training step, per pattern; ``gflop_per_s`` what follows for
-the machine; ``epoch_283006_h`` what an epoch of the published set would take at that speed.
+the machine; ``epoch_283006_h`` what an epoch of the published set would take at that speed; ``peak_mb`` the most memory
+that a process of the training had.
 
 Two ranks share this machine's cores here: with ``--threads`` below half of them, what is seen is the cost of working
 together; with all cores busy already, two ranks cannot be faster than one.
@@ -15,6 +17,7 @@ together; with all cores busy already, two ranks cannot be faster than one.
 import argparse
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -47,11 +50,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of each rank")
     parser.add_argument("--no-paper", action="store_true", help="leave the published network out")
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--memory", type=int, nargs="+", help="train cnn on so many patterns, each in one process")
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--as-rank", type=json.loads, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.as_rank:
         run_rank(**asked.as_rank)
+        return
+    if asked.memory:
+        with tempfile.TemporaryDirectory() as scratch:
+            rows = [memory_row(Path(scratch) / str(n), n, asked) for n in asked.memory]
+        report(f"memory of training cnn on {asked.points} points, batches of {asked.batch}", rows, asked.json)
         return
     with tempfile.TemporaryDirectory() as scratch:
         make_store(Path(scratch) / "patterns", asked.batch * asked.steps, asked.points)
@@ -85,7 +94,22 @@ def row(scratch: Path, network: str, ranks: int, asked: argparse.Namespace) -> d
         "waiting": sum(record["waiting"] * record["seconds"] for record in history) / seconds,
         "gflop_per_s": speed * cost.training_flop / 1e9,
         "epoch_283006_h": PUBLISHED / speed / 3600,
+        "peak_mb": peak_mb(folder),
     }
+
+
+def memory_row(scratch: Path, n: int, asked: argparse.Namespace) -> dict[str, Any]:
+    """Peak memory of one process that trains on n patterns."""
+    scratch.mkdir()
+    make_store(scratch / "patterns", n, asked.points)
+    train(scratch / "run", scratch / "patterns", settings_of("residual", asked), 1)
+    held = n * asked.points * 4 / 1e6
+    return {"patterns": n, "patterns_in_memory_mb": held, "peak_mb": peak_mb(scratch / "run")}
+
+
+def peak_mb(folder: Path) -> float:
+    """The most memory that a rank had."""
+    return max(float(path.read_text()) for path in folder.glob("peak-*"))
 
 
 def train(folder: Path, store: Path, settings: CnnSettings, ranks: int) -> None:
@@ -110,6 +134,7 @@ def train(folder: Path, store: Path, settings: CnnSettings, ranks: int) -> None:
 
 def run_rank(folder: str, store: str, settings: dict[str, Any]) -> None:
     """What each process does."""
+    from hpc_mlsm.runtime.training_ranks import own_rank
     from hpc_mlsm.stages.cnn_ranks import train_on_ranks
     from hpc_mlsm.stages.store_rows import StoreRows
 
@@ -119,6 +144,8 @@ def run_rank(folder: str, store: str, settings: dict[str, Any]) -> None:
         few = np.array([int(key[1:]) < CLASSES for key in opened.ids()])
         rows = [StoreRows(opened, {"class": labels}, chosen, own.scale) for chosen in (np.ones_like(few), few)]
     train_on_ranks(rows[0], rows[1], CLASSES, own, Path(folder), "benchmark")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    (Path(folder) / f"peak-{own_rank()}").write_text(str(peak))
 
 
 def make_store(folder: Path, n: int, points: int) -> None:

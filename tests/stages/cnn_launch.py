@@ -1,4 +1,4 @@
-"""Starts the ranks of ``cnn_driver.py`` in the three ways that there are, and sees what becomes of them."""
+"""Starts the ranks of ``cnn_driver.py`` alone or in twos, and sees what becomes of them."""
 
 import json
 import os
@@ -34,25 +34,21 @@ class CnnLaunch:
     processes: list["subprocess.Popen[str]"] = field(default_factory=list)
 
     def start_alone(self, settings: dict[str, object], case: str = "") -> None:
-        self._start([], settings, case, {})
+        self._start(settings, case, {})
 
     def start_two(self, settings: dict[str, object], cases: Sequence[str] = ("", "")) -> None:
         """Two processes that find each other by TF_CONFIG."""
         workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
         for rank, case in enumerate(cases):
             config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": rank}}
-            self._start([], settings, case, {"TF_CONFIG": json.dumps(config)})
+            self._start(settings, case, {"TF_CONFIG": json.dumps(config)})
 
-    def start_by(self, launcher: list[str], settings: dict[str, object], case: str = "", **environment: str) -> None:
-        """All ranks by one command, such as mpirun or srun."""
-        self._start(launcher, settings, case, environment)
-
-    def _start(self, launcher: list[str], settings: dict[str, object], case: str, environment: dict[str, str]) -> None:
+    def _start(self, settings: dict[str, object], case: str, environment: dict[str, str]) -> None:
         self.folder.mkdir(exist_ok=True)
         clean = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"}
         self.processes.append(
             subprocess.Popen(
-                [*launcher, sys.executable, str(DRIVER), str(self.folder), json.dumps(settings), case],
+                [sys.executable, str(DRIVER), str(self.folder), json.dumps(settings), case],
                 env={**clean, **environment, "PYTHONPATH": str(DRIVER.parents[2]), "TF_CPP_MIN_LOG_LEVEL": "3"},
                 stderr=subprocess.PIPE,
                 text=True,
