@@ -179,5 +179,15 @@ def parameter_html(name: str) -> Markup:
     return escape(name.replace("_", " "))
 
 
+def parameter_figure(name: str) -> str:
+    """The name of a parameter for a label of a figure."""
+    if match := re.fullmatch(r"(alpha|beta|gamma|delta)_?(\d?)", name):
+        return rf"$\{match[1]}" + (f"_{match[2]}$" if match[2] else "$")
+    if match := re.fullmatch(r"([uqr])_([a-z]{1,5})(?:_([A-Z][a-z]?))?", name):
+        element = f" {match[3]}" if match[3] else ""
+        return rf"${_CAPITAL[match[1]]}_\mathrm{{{match[2]}}}$" + element
+    return f"${name}$" if name in _LENGTHS else name.replace("_", " ")
+
+
 def _symbol(letter: str, subscript: str) -> Markup:
     return Markup("<i>{}</i>{}").format(letter, Markup("<sub>{}</sub>").format(subscript) if subscript else "")

@@ -84,8 +84,9 @@ def render(content: ReportContent, max_figures: int = MAX_FIGURES) -> str:
     with drawing():
         drawn = dict(_figures(content))
         shown = [_card(place, pattern) for place, pattern in enumerate(content.patterns[:max_figures], start=1)]
+    script, script_hash = script_and_hash()
     return (
-        _templates()
+        templates()
         .get_template("report.html.j2")
         .render(
             content=content,
@@ -94,18 +95,34 @@ def render(content: ReportContent, max_figures: int = MAX_FIGURES) -> str:
             rows=[_row(pattern) for pattern in content.patterns[:MAX_ROWS]],
             summary=summary_of(content),
             doubts=doubts_of(content),
-            settings=[(name, list(_flat(value))) for name, value in content.settings.items()],
+            settings=flat_settings(content.settings),
             weak_spots=content.weak_spots[:MAX_WEAK_SPOTS],
             max_rows=MAX_ROWS,
-            style=Markup((_FOLDER / "report.css").read_text(encoding="utf-8")),
-            script=Markup(_SORT_SCRIPT),
-            script_hash=base64.b64encode(hashlib.sha256(_SORT_SCRIPT.encode()).digest()).decode(),
+            style=style_sheet(),
+            script=script,
+            script_hash=script_hash,
         )
     )
 
 
+def style_sheet() -> Markup:
+    """The style of all pages."""
+    return Markup((_FOLDER / "report.css").read_text(encoding="utf-8"))
+
+
+def script_and_hash() -> tuple[Markup, str]:
+    """The script that sorts tables, and its hash, by which a page's policy lets it and no other run."""
+    return Markup(_SORT_SCRIPT), base64.b64encode(hashlib.sha256(_SORT_SCRIPT.encode()).digest()).decode()
+
+
+def flat_settings(settings: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Nested settings as (section, [(dotted key, text)])."""
+    return [(name, list(_flat(value))) for name, value in settings.items()]
+
+
 @cache
-def _templates() -> "Environment":
+def templates() -> "Environment":
+    """The templates of pages, with their filters."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(

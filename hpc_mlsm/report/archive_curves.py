@@ -1,0 +1,185 @@
+"""Figures of an archive's components, of refined values, and of single fits."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpc_mlsm.archive.candidates import Ranking
+from hpc_mlsm.report.archive_answer import ArchiveAnswer, ShownFit
+from hpc_mlsm.report.archive_maps import PHASE_COLOURS, series_axis
+from hpc_mlsm.report.archive_values import RefinedValues, refined_values
+from hpc_mlsm.report.binning import Bins
+from hpc_mlsm.report.content import PatternResult
+from hpc_mlsm.report.notation import parameter_figure, structure_figure
+from hpc_mlsm.report.pattern_figure import draw_pattern
+from hpc_mlsm.report.quantities import unit
+from hpc_mlsm.report.style import BLUE, GRID, MUTED, new_axes, thinned
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SINGLE_POINTS = 400
+"""Up to so many frames each is drawn with its uncertainty; of more, medians and quantiles of neighbours are."""
+
+MOST_PANELS = 12
+LEAST_FITTED = 0.02
+"""Share of the frames that a parameter must have values for to get a panel."""
+
+
+def components_figure(answer: ArchiveAnswer) -> "Figure":
+    """Curves of the components, one above the other, with what they are taken for; their weights beside."""
+    from matplotlib.figure import Figure
+
+    found = answer.decomposition
+    assert found is not None
+    curves = found.components.curves
+    k = len(curves)
+    figure = Figure(figsize=(7.4, max(2.9, 1.15 * k + 1.0)))
+    left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1.25, 1]})
+    step = 1.1 * float(np.ptp(curves, axis=1).max() or 1.0)
+    for number, curve in enumerate(curves):
+        colour, level = PHASE_COLOURS[number % len(PHASE_COLOURS)], (k - 1 - number) * step
+        left.axhline(level, color=GRID, linewidth=0.6)
+        left.plot(*thinned(answer.r, curve + level), color=colour)
+        name = _name(answer.component_candidates[number]) if answer.component_candidates else ""
+        text = f"{number + 1}: {name}" if name else f"{number + 1}"
+        left.annotate(
+            text, (0.99, level + float(curve.max())), xycoords=("axes fraction", "data"), ha="right", va="bottom",
+            fontsize=8, color=colour,
+        )  # fmt: skip
+    left.set_yticks([])
+    left.spines["left"].set_visible(False)
+    left.set_xlim(answer.r[0], answer.r[-1])
+    left.margins(y=0.08)
+    left.set_xlabel("$r$ (Å)")
+    left.set_title("Component curves, $G(r)$, each from its own zero", fontsize=8.5)
+    axis = series_axis(answer)
+    for number in range(k):
+        colour = PHASE_COLOURS[number % len(PHASE_COLOURS)]
+        draw_series(right, axis.values[answer.used], found.weights[:, number], None, colour, str(number + 1))
+    right.set_xlabel(axis.label)
+    right.set_ylabel("Weight (1)")
+    right.set_ylim(bottom=min(0.0, right.get_ylim()[0]))
+    right.grid(axis="y")
+    right.legend(
+        title="component", loc="lower left", bbox_to_anchor=(0, 1.0), ncols=8, handlelength=1.2, title_fontsize=8,
+        borderaxespad=0.1, alignment="left",
+    )  # fmt: skip
+    return figure
+
+
+def _name(ranking: Ranking) -> str:
+    if not ranking.candidates:
+        return ""
+    best = ranking.candidates[0]
+    return f"{structure_figure(f'{best.formula} ({best.space_group_symbol})')}, {100 * best.probability:.0f} %"
+
+
+def explained_figure(answer: ArchiveAnswer) -> "Figure":
+    """Variance that each principal component explains, the ones that count filled."""
+    found = answer.decomposition
+    assert found is not None
+    figure, axes = new_axes(4.4, 2.7)
+    share = 100 * found.principal.explained[: max(12, len(found.principal.axes))]
+    counting = max(0, found.proposal.components - found.proposal.closed)
+    colours = [BLUE if k < counting else GRID for k in range(len(share))]
+    axes.bar(np.arange(1, len(share) + 1), np.maximum(share, 1e-4), color=colours, width=0.7)
+    axes.set_yscale("log")
+    axes.set_ylim(max(1e-4, 0.5 * float(share[share > 0].min(initial=100.0))), 200)
+    axes.set_xlabel("Principal component (number)")
+    axes.set_ylabel("Variance explained (%)")
+    axes.grid(axis="y")
+    return figure
+
+
+def parameters_figure(answer: ArchiveAnswer) -> "Figure":
+    """R_w and refined values along the series, the parameters of each structure in its own colour."""
+    from matplotlib.figure import Figure
+
+    panels = _panels(answer)
+    axis = series_axis(answer)
+    columns = 3 if len(panels) > 4 else 2
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(7.4, 0.45 + 1.95 * rows))
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    structures = list(dict.fromkeys(one.structure for _, series in panels for one in series))
+    colours = {name: PHASE_COLOURS[place] for place, name in enumerate(structures)}
+    for axes, (label, series) in zip(grid, panels, strict=False):
+        if not series:
+            assert answer.fits is not None
+            draw_series(axes, axis.values, answer.fits.r_w, None, MUTED, "")
+        for one in series:
+            draw_series(axes, axis.values, one.values, one.errors, colours[one.structure], one.structure)
+        axes.set_xlabel(axis.label)
+        axes.set_ylabel(label)
+        axes.grid(axis="y")
+        axes.ticklabel_format(axis="y", useOffset=False)
+        _few_ticks(axes)
+    for axes in grid[len(panels) :]:
+        axes.set_visible(False)
+    if structures:
+        from matplotlib.lines import Line2D
+
+        handles = [Line2D([], [], color=colours[name], label=structure_figure(name)) for name in structures]
+        figure.legend(handles=handles, loc="outside upper left", ncols=4, handlelength=1.2)
+    return figure
+
+
+def _few_ticks(axes: "Axes") -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+
+
+def _panels(answer: ArchiveAnswer) -> list[tuple[str, list[RefinedValues]]]:
+    """Label and series of each panel: R_w, which has none, then what was refined in enough frames."""
+    fits = answer.fits
+    assert fits is not None
+    found = [one for one in refined_values(fits, answer.classes) if one.refined and one.known.mean() >= LEAST_FITTED]
+    frames: dict[str, int] = {}
+    for one in found:
+        frames[one.structure] = max(frames.get(one.structure, 0), int(one.known.sum()))
+    shown = sorted(frames, key=lambda name: -frames[name])[: len(PHASE_COLOURS)]
+    panels: list[tuple[str, list[RefinedValues]]] = [("$R_\\mathrm{w}$ (1)", [])]
+    for name in dict.fromkeys(one.name for one in found):
+        series = [one for one in found if one.name == name and one.structure in shown]
+        if series:
+            panels.append((f"{parameter_figure(name)} ({unit(series[0].unit) or '1'})", series))
+    return panels[:MOST_PANELS]
+
+
+def draw_series(
+    axes: "Axes",
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    errors: NDArray[np.float64] | None,
+    colour: str,
+    label: str,
+) -> None:
+    """A value along the series: points with uncertainties, or of a long one medians with the middle 90 %."""
+    if len(x) <= SINGLE_POINTS:
+        good = np.isfinite(y)
+        bars = None if errors is None else np.nan_to_num(errors[good], nan=0.0, posinf=0.0)
+        axes.errorbar(
+            x[good], y[good], bars, color=colour, fmt="o-", markersize=2.6, linewidth=0.8, elinewidth=0.8, label=label
+        )
+        return
+    bins = Bins.of(len(x))
+    at = bins.mean(x)
+    low, middle, high = bins.quantiles(y, (0.05, 0.5, 0.95))
+    axes.fill_between(at, low, high, color=colour, alpha=0.22, linewidth=0)
+    axes.plot(at, middle, color=colour, label=label)
+
+
+def fit_figure(shown: ShownFit) -> "Figure":
+    """One fit: what was measured, what was calculated, and the difference below."""
+    figure, axes = new_axes(6.0, 3.0)
+    draw_pattern(
+        axes, PatternResult(shown.name, "", shown.r, shown.measured, Ranking(shown.name, ()), (shown.fit,))
+    )
+    return figure
+
+

@@ -1,0 +1,112 @@
+"""Tables of the morning report: stretches of frames that deserve a look, and what was set aside, by reason."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpc_mlsm.report.archive_answer import SET_ASIDE, VERDICTS, ArchiveAnswer
+from hpc_mlsm.report.archive_maps import series_axis, shown_phases
+
+DOUBTFUL = (VERDICTS.index("several candidates"), VERDICTS.index("outside the catalogue"))
+MOST_STRETCHES = 200
+MOST_EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Frames one after the other of which the same is to be said."""
+
+    first: int
+    last: int
+    name: str
+    where: str
+    verdict: str
+    reason: str
+    best: str
+
+    @property
+    def frames(self) -> int:
+        """How many."""
+        return self.last - self.first + 1
+
+
+@dataclass(frozen=True)
+class AsideReason:
+    """Frames that were set aside for one reason: how many, some names, and what was found of the first."""
+
+    reason: str
+    frames: int
+    examples: tuple[str, ...]
+    detail: str
+
+
+@dataclass(frozen=True)
+class PhaseRow:
+    """A class that comes first in frames: how many, from where to where, and how probable on average."""
+
+    label: str
+    class_id: str
+    frames: int
+    where: str
+    probability: float
+    confident: int
+
+
+def doubtful_stretches(answer: ArchiveAnswer) -> tuple[list[Stretch], int]:
+    """The longest stretches of doubtful frames in the order of the series, and how many there are altogether."""
+    doubtful = np.isin(answer.verdict, DOUBTFUL)
+    if answer.fits is not None:
+        doubtful |= answer.fits.doubtful & (answer.verdict != SET_ASIDE)
+    change = np.ones(answer.n, dtype=bool)
+    change[1:] = (answer.verdict[1:] != answer.verdict[:-1]) | (doubtful[1:] != doubtful[:-1])
+    change[1:] |= answer.top[1:, 0] != answer.top[:-1, 0]
+    starts = np.flatnonzero(change)
+    ends = np.append(starts[1:], answer.n) - 1
+    chosen = [(int(a), int(b)) for a, b in zip(starts, ends, strict=True) if doubtful[a]]
+    longest = sorted(chosen, key=lambda one: (one[0] - one[1], one[0]))[:MOST_STRETCHES]
+    return [_stretch(answer, *one) for one in sorted(longest)], len(chosen)
+
+
+def _stretch(answer: ArchiveAnswer, first: int, last: int) -> Stretch:
+    place = int(answer.top[first, 0])
+    best = answer.label(place) if place >= 0 else ""
+    notes = answer.fits.notes[first] if answer.fits is not None and answer.fits.doubtful[first] else ""
+    reason = "; ".join(text for text in (answer.reason[first], str(notes)) if text)
+    where = _where(answer, first, last)
+    return Stretch(first, last, answer.names[first], where, VERDICTS[answer.verdict[first]], reason, best)
+
+
+def _where(answer: ArchiveAnswer, first: int, last: int) -> str:
+    axis = series_axis(answer)
+    unit = f" {axis.unit}" if axis.unit and axis.unit != "number" else ""
+    a, b = (f"{axis.values[k]:.5g}" for k in (first, last))
+    return (a if first == last or a == b else f"{a} – {b}") + unit
+
+
+def aside_reasons(answer: ArchiveAnswer) -> list[AsideReason]:
+    """What was set aside, the commonest reason first."""
+    numbers = Counter(reject.reason for reject in answer.rejects)
+    rows = []
+    for reason, frames in numbers.most_common():
+        own = [reject for reject in answer.rejects if reject.reason == reason]
+        rows.append(AsideReason(reason, frames, tuple(one.name for one in own[:MOST_EXAMPLES]), own[0].detail))
+    return rows
+
+
+def phase_rows(answer: ArchiveAnswer) -> list[PhaseRow]:
+    """The phases of the timeline."""
+    rows = []
+    for place in shown_phases(answer):
+        own = np.flatnonzero(answer.top[:, 0] == place)
+        rows.append(
+            PhaseRow(
+                label=answer.label(place),
+                class_id=answer.classes[place].class_id,
+                frames=len(own),
+                where=_where(answer, int(own[0]), int(own[-1])),
+                probability=float(answer.probability[own, 0].mean()),
+                confident=int((answer.verdict[own] == 0).sum()),
+            )
+        )
+    return rows
