@@ -13,7 +13,7 @@ The truth is kept in the file, as ``/entry/truth``.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
@@ -55,7 +55,7 @@ class Crystallisation:
     """
 
     frames: int = 1000
-    grid: PdfGrid = PdfGrid(0.0, 30.0, 0.1)
+    grid: PdfGrid = field(default_factory=PdfGrid)
     noise: float = 0.05
     u_iso: float = 0.008
     q_damp: float = 0.03
@@ -103,9 +103,7 @@ def phase_curves(structures: Sequence[Structure], what: Crystallisation) -> NDAr
     return np.array([amorphous, curve(first, what.u_iso, 0.0), curve(second, what.u_iso, 0.0)])
 
 
-def synthetic_rows(
-    curves: NDArray[np.float64], what: Crystallisation, start: int, stop: int
-) -> NDArray[np.float32]:
+def synthetic_rows(curves: NDArray[np.float64], what: Crystallisation, start: int, stop: int) -> NDArray[np.float32]:
     """Frames ``start`` to ``stop`` (not included); the same whatever the slices in which they are asked for."""
     shares, diameters = what.shares()[start:stop], what.diameters()[start:stop]
     n = stop - start

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 SINGLE_POINTS = 400
 """Up to so many frames each is drawn with its uncertainty; of more, medians and quantiles of neighbours are."""
 
+FEW_POINTS = 60
+"""Up to so many frames uncertainties are bars, and bands of more."""
+
 MOST_PANELS = 12
 LEAST_FITTED = 0.02
 """Share of the frames that a parameter must have values for to get a panel."""
@@ -162,10 +165,14 @@ def draw_series(
     """A value along the series: points with uncertainties, or of a long one medians with the middle 90 %."""
     if len(x) <= SINGLE_POINTS:
         good = np.isfinite(y)
-        bars = None if errors is None else np.nan_to_num(errors[good], nan=0.0, posinf=0.0)
+        spread = np.zeros(good.sum()) if errors is None else np.nan_to_num(errors[good], nan=0.0, posinf=0.0)
+        few = len(x) <= FEW_POINTS
         axes.errorbar(
-            x[good], y[good], bars, color=colour, fmt="o-", markersize=2.6, linewidth=0.8, elinewidth=0.8, label=label
-        )
+            x[good], y[good], spread if few else None, color=colour, fmt="o-", markersize=2.6 if few else 1.6,
+            linewidth=0.8, elinewidth=0.8, label=label,
+        )  # fmt: skip
+        if not few and spread.any():
+            axes.fill_between(x[good], y[good] - spread, y[good] + spread, color=colour, alpha=0.22, linewidth=0)
         return
     bins = Bins.of(len(x))
     at = bins.mean(x)
@@ -177,9 +184,5 @@ def draw_series(
 def fit_figure(shown: ShownFit) -> "Figure":
     """One fit: what was measured, what was calculated, and the difference below."""
     figure, axes = new_axes(6.0, 3.0)
-    draw_pattern(
-        axes, PatternResult(shown.name, "", shown.r, shown.measured, Ranking(shown.name, ()), (shown.fit,))
-    )
+    draw_pattern(axes, PatternResult(shown.name, "", shown.r, shown.measured, Ranking(shown.name, ()), (shown.fit,)))
     return figure
-
-

@@ -44,15 +44,13 @@ def waterfall_figure(answer: ArchiveAnswer) -> "Figure":
     step = 0.55 * float(np.ptp(patterns[picked], axis=1).max() or 1.0)
     for level, row in enumerate(picked):
         left.plot(answer.r, patterns[row] + level * step, color=BLUE, linewidth=0.8)
-        left.annotate(
-            f"{places[row]:.4g}", (1.01, level * step), xycoords=("axes fraction", "data"), fontsize=7, va="center"
-        )
-    left.set_yticks([])
+    left.set_yticks(step * np.arange(len(picked)), [f"{places[row]:.4g}" for row in picked])
+    left.tick_params(axis="y", length=0, labelsize=7.5)
     left.spines["left"].set_visible(False)
     left.set_xlim(answer.r[0], answer.r[-1])
     left.margins(y=0.02)
     left.set_xlabel("$r$ (Å)")
-    left.set_title(f"$G(r)$ at {axis.name.replace('_', ' ')} ({axis.unit or 'number'})", fontsize=8.5)
+    left.set_ylabel(axis.label)
     limit = float(np.quantile(np.abs(patterns), 0.995)) or 1.0
     image = _heat(right, answer.r, places, patterns, DIVERGING, (-limit, limit))
     right.set_xlabel("$r$ (Å)")
@@ -79,7 +77,8 @@ def correlation_figure(answer: ArchiveAnswer) -> "Figure":
     figure.colorbar(image, ax=upper, label="Pearson correlation (1)", pad=0.02, aspect=25)
     bins = Bins.of(len(answer.used))
     at = bins.mean(axis.values[answer.used])
-    low_line, middle = bins.quantiles(found.neighbours.astype(float), (0.0, 0.5))
+    before = np.where(np.arange(found.n) > 0, found.neighbours, np.nan)  # the first frame has none
+    low_line, middle = bins.quantiles(before, (0.0, 0.5))
     lower.plot(at, middle, color=BLUE, label="" if bins.single else "median of the frames of a point")
     if not bins.single:
         lower.plot(at, low_line, color=VERMILION, linewidth=0.8, label="lowest")
@@ -107,18 +106,18 @@ def timeline_figure(answer: ArchiveAnswer) -> "Figure":
     phases = shown_phases(answer)
     bins, axis = Bins.of(answer.n), series_axis(answer)
     edges = edges_of(bins.mean(axis.values))
-    figure = Figure(figsize=(7.2, 1.9 + 0.55 * (len(phases) + 1)))
-    upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [0.55 * (len(phases) + 1), 1.0]})
     first, likely = answer.top[:, 0], answer.probability[:, 0]
     others = np.isin(first, phases, invert=True) & (first >= 0)
-    rows = [(structure_figure(answer.label(k)), first == k) for k in phases] + [("other classes", others)]
-    for level, (_, chosen) in enumerate(reversed(rows)):
+    rows = [(structure_figure(answer.label(k)), first == k, PHASE_COLOURS[at]) for at, k in enumerate(phases)]
+    rows += [("other classes", others, MUTED)] if others.any() or not rows else []
+    figure = Figure(figsize=(7.2, 1.9 + 0.55 * len(rows)))
+    upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [0.55 * len(rows), 1.0]})
+    for level, (_, chosen, colour) in enumerate(reversed(rows)):
         share = 0.86 * bins.share_of(chosen)
         sure = 0.86 * np.nan_to_num(bins.mean(np.where(chosen, likely, 0.0)))
-        colour = MUTED if level == 0 else PHASE_COLOURS[(len(rows) - 1 - level) % len(PHASE_COLOURS)]
         upper.stairs(level + share, edges, baseline=level, color=colour, alpha=0.3, fill=True, linewidth=0)
         upper.stairs(level + sure, edges, baseline=level, color=colour, fill=True, linewidth=0)
-    upper.set_yticks([0.4 + k for k in range(len(rows))], [name for name, _ in reversed(rows)])
+    upper.set_yticks([0.4 + k for k in range(len(rows))], [name for name, _, _ in reversed(rows)])
     upper.tick_params(axis="y", length=0)
     upper.tick_params(axis="x", labelbottom=False)
     upper.set_ylim(-0.05, len(rows) + 0.05)
@@ -185,5 +184,3 @@ def _at_most(values: NDArray[np.floating]) -> NDArray[np.float64]:
 
 def _thinned_edges(places: NDArray[np.float64], cells: int) -> NDArray[np.float64]:
     return edges_of(Bins.of(len(places), cells).mean(places))
-
-

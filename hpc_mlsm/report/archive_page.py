@@ -51,6 +51,7 @@ def write_morning_report(answer: ArchiveAnswer, path: Path) -> Path:
     with drawing():
         for name, label, figure in _drawn(answer):
             shown[name] = to_svg(figure, name, label)
+            figure.set_layout_engine("none")  # laid out by now, which takes longer than drawing
             _write_files(figure, folder / name)
     write_durably(path, _render(answer, shown).encode())
     return path

@@ -1,0 +1,104 @@
+"""The morning report: whole in one file, figures that can be read, honest about what it leaves out."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hpc_mlsm.errors import RunError
+from hpc_mlsm.report import archive_curves, archive_maps
+from hpc_mlsm.report.archive_answer import SeriesAxis
+from hpc_mlsm.report.archive_page import write_morning_report
+from hpc_mlsm.report.archive_rows import doubtful_stretches, phase_rows
+from hpc_mlsm.report.archive_values import refined_values
+from hpc_mlsm.report.style import drawing
+from tests.report.archive_samples import sample_answer
+from tests.report.figure_checks import collisions, labels_without_unit
+
+FIGURES = (
+    archive_maps.timeline_figure,
+    archive_maps.waterfall_figure,
+    archive_maps.correlation_figure,
+    archive_curves.components_figure,
+    archive_curves.explained_figure,
+    archive_curves.parameters_figure,
+)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "archive.html"
+    write_morning_report(sample_answer(), path)
+    return path
+
+
+def test_the_report_is_one_small_file_that_asks_nothing_of_a_network(page):
+    text = page.read_text()
+    assert len(text) < 2_000_000
+    assert not re.search(r'(src|href)="(?!#|data:)', text)
+    assert "default-src 'none'" in text
+    for words in ("What is there, and when", "Components", "Refinement", "Doubtful frames", "Set aside", "not_finite"):
+        assert words in text
+    assert "147 confident" in text.replace("\n", " ")
+
+
+def test_figures_are_also_png_and_svg(page):
+    files = {path.name for path in (page.parent / "figures").iterdir()}
+    for name in ("timeline", "waterfall", "correlation", "components", "explained", "parameters", "best-fit-1"):
+        assert {f"{name}.png", f"{name}.svg"} <= files
+    assert (page.parent / "figures" / "timeline.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("draw", FIGURES)
+@pytest.mark.parametrize("frames", [240, 1000])
+def test_figures_have_units_and_no_text_over_another(draw, frames):
+    with drawing():
+        figure = draw(sample_answer(frames))
+        assert not labels_without_unit(figure)
+        overlapping, outside = collisions(figure)
+    assert not overlapping
+    assert not outside
+
+
+def test_an_archive_that_was_only_predicted_says_what_is_missing(tmp_path):
+    text = write_morning_report(sample_answer(bare=True), tmp_path / "archive.html").read_text()
+    assert "has not been taken apart" in text
+    assert "No frame has been refined" in text
+
+
+def test_doubtful_frames_are_listed_in_stretches_with_a_reason():
+    answer = sample_answer()
+    stretches, n = doubtful_stretches(answer)
+    assert n == len(stretches)
+    listed = sum(one.frames for one in stretches)
+    doubtful = (answer.verdict == 1) | (answer.fits.doubtful & (answer.verdict != 4))
+    assert listed == doubtful.sum()
+    assert any("two classes share" in one.reason for one in stretches)
+    assert all(one.where.endswith("min") for one in stretches)
+
+
+def test_phases_are_in_the_order_in_which_they_come():
+    rows = phase_rows(sample_answer())
+    assert [row.label.partition(" ")[0] for row in rows] == ["Fe2O3", "TiO2"]
+    assert sum(row.frames for row in rows) == 237
+
+
+def test_refined_values_go_to_the_structure_that_they_are_of():
+    answer = sample_answer()
+    found = refined_values(answer.fits, answer.classes)
+    lengths = {one.structure.partition(" ")[0]: one for one in found if one.name == "a"}
+    assert set(lengths) == {"Fe2O3", "TiO2"}
+    assert not (lengths["Fe2O3"].known & lengths["TiO2"].known).any()
+    assert np.nanmean(lengths["TiO2"].values) == pytest.approx(4.592, abs=0.01)
+
+
+def test_a_series_that_goes_up_and_down_is_drawn_over_its_frames():
+    answer = sample_answer()
+    back = replace(answer, axis=SeriesAxis("temperature", "K", np.abs(np.linspace(-9, 9, answer.n))))
+    assert archive_maps.series_axis(back).name == "frame"
+
+
+def test_results_of_different_archives_are_refused():
+    with pytest.raises(RunError, match="results of different archives"):
+        replace(sample_answer(), names=["one frame"])
