@@ -12,6 +12,7 @@ from hpc_mlsm.report.style import BLUE, GREEN, GRID, INK, MUTED, ORANGE, PURPLE,
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
     from matplotlib.figure import Figure
 
 PHASE_COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
@@ -154,7 +155,7 @@ def _heat(
     values: NDArray[np.floating],
     colours: str,
     limits: tuple[float, float],
-) -> "object":
+) -> "QuadMesh":
     """Values over x and y as colours, the first row at the bottom or at the top as y ascends or descends."""
     values = _at_most(values)
     mesh = axes.pcolormesh(

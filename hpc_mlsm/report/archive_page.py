@@ -76,9 +76,9 @@ def _fits(answer: ArchiveAnswer) -> dict[str, Any]:
 
 def _write_files(figure: "Figure", path: Path) -> None:
     """The figure on white, as PNG and as SVG."""
-    for ending, options in (("png", {"metadata": {"Software": None}}), ("svg", {"metadata": {"Date": None}})):
+    for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         stream = io.BytesIO()
-        figure.savefig(stream, format=ending, dpi=DPI, facecolor="white", **options)
+        figure.savefig(stream, format=ending, dpi=DPI, facecolor="white", metadata=metadata)
         write_durably(path.with_suffix(f".{ending}"), stream.getvalue())
 
 
