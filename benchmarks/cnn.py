@@ -10,8 +10,7 @@ which rank 0 waited for its input. ``gflop`` is that of a training step, per pat
 the machine; ``epoch_283006_h`` what an epoch of the published set would take at that speed; ``peak_mb`` the most memory
 that a process of the training had.
 
-Two ranks share this machine's cores here: with ``--threads`` below half of them, what is seen is the cost of working
-together; with all cores busy already, two ranks cannot be faster than one.
+Each rank is kept to ``--threads`` cores of its own, so that two ranks have twice those of one.
 """
 
 import argparse
@@ -138,6 +137,9 @@ def run_rank(folder: str, store: str, settings: dict[str, Any]) -> None:
     from hpc_mlsm.stages.cnn_ranks import train_on_ranks
     from hpc_mlsm.stages.store_rows import StoreRows
 
+    cores = sorted(os.sched_getaffinity(0))
+    first = own_rank() * settings["threads"]
+    os.sched_setaffinity(0, cores[first : first + settings["threads"]] or cores)
     own = CnnSettings(**settings | {name: tuple(settings[name]) for name in ("widths", "heads")})
     with PatternStore.open(Path(store), "r") as opened:
         labels = np.array([int(key[1:]) % CLASSES for key in opened.ids()])

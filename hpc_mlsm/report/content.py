@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hpc_mlsm.archive.candidates import Ranking
 from hpc_mlsm.archive.pattern import PatternReject
 from hpc_mlsm.errors import RunError
+from hpc_mlsm.models.cnn_history import EpochRecord
 from hpc_mlsm.structures.structure import Reject
 
 
@@ -66,6 +67,30 @@ class TrainingSummary:
     temperature: float
     seconds: float
     device: str
+
+
+@dataclass(frozen=True)
+class NetworkTraining:
+    """How a network was trained; ``best_epoch`` is the one whose weights were kept, and counts from 1."""
+
+    name: str
+    train_rows: int
+    validation_rows: int
+    history: tuple[EpochRecord, ...]
+    best_epoch: int
+    ranks: int
+    device: str
+    temperature: float
+
+    @property
+    def best(self) -> EpochRecord:
+        """The epoch that was kept."""
+        return self.history[self.best_epoch - 1]
+
+    @property
+    def seconds(self) -> float:
+        """Of the training steps of all epochs."""
+        return sum(record.seconds for record in self.history)
 
 
 @dataclass(frozen=True)
@@ -171,6 +196,7 @@ class ReportContent:
     stages: tuple[StageSummary, ...] = ()
     groups: GroupSummary | None = None
     training: TrainingSummary | None = None
+    networks: tuple[NetworkTraining, ...] = ()
     scores: tuple[ModelScore, ...] = ()
     calibration: Calibration | None = None
     weak_spots: tuple[WeakSpot, ...] = ()

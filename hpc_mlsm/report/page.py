@@ -14,6 +14,7 @@ from hpc_mlsm.report import figures, notation, quantities
 from hpc_mlsm.report.content import PatternResult, ReportContent
 from hpc_mlsm.report.doubts import doubts_of
 from hpc_mlsm.report.fit_values import fitted_values
+from hpc_mlsm.report.learning_figure import learning_figure
 from hpc_mlsm.report.pattern_figure import SHOWN, pattern_figure
 from hpc_mlsm.report.style import drawing, to_svg
 from hpc_mlsm.report.summary import summary_of
@@ -158,6 +159,9 @@ def _figures(content: ReportContent) -> Iterator[tuple[str, Markup]]:
     if content.training is not None and content.training.losses:
         figure = figures.training_figure(content.training)
         yield "training", to_svg(figure, "training", "Validation loss by boosting round")
+    for network in content.networks:
+        figure = learning_figure(network.history, network.best_epoch)
+        yield network.name, to_svg(figure, network.name, f"Loss and accuracy of {network.name} by epoch")
     if content.calibration is not None and len(content.calibration.counts):
         figure = figures.reliability_figure(content.calibration)
         yield "reliability", to_svg(figure, "reliability", "Reliability diagram: accuracy by confidence")

@@ -100,7 +100,7 @@ def _missing(content: ReportContent) -> list[Markup]:
     parts = {
         "ingest": content.catalogue,
         "group": content.groups,
-        "train": content.training,
+        "train": content.training or content.networks or None,
         "evaluate": content.scores or None,
         "predict": content.patterns or content.rejected_patterns or None,
     }

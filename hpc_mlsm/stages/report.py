@@ -1,6 +1,7 @@
 """Report: everything that a run has found, as one HTML page."""
 
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +17,9 @@ from hpc_mlsm.errors import BundleError, StoreError
 from hpc_mlsm.evaluation.scores import ClassScore
 from hpc_mlsm.grouping.groups import load_groups
 from hpc_mlsm.models.bundle import Bundle, load_bundle
+from hpc_mlsm.models.cnn_bundle import MANIFEST as CNN_MANIFEST
+from hpc_mlsm.models.cnn_bundle import read_cnn_manifest
+from hpc_mlsm.models.cnn_history import EpochRecord
 from hpc_mlsm.refinement.refine import FitData, refine
 from hpc_mlsm.refinement.settings import RefineSettings
 from hpc_mlsm.report.content import (
@@ -24,6 +28,7 @@ from hpc_mlsm.report.content import (
     CatalogueSummary,
     GroupSummary,
     ModelScore,
+    NetworkTraining,
     PatternResult,
     ReportContent,
     StageSummary,
@@ -84,6 +89,7 @@ def gather(context: RunContext, classified: Classified | None = None) -> ReportC
         stages=_stages(run),
         groups=_groups(run),
         training=_training(bundle) if bundle else None,
+        networks=tuple(_networks(run)),
         scores=_scores(evaluation) if evaluation else (),
         calibration=_calibration(evaluation) if evaluation else None,
         weak_spots=tuple(_weak_spot(bundle, one) for one in evaluation.weakest) if bundle and evaluation else (),
@@ -165,6 +171,25 @@ def _training(bundle: Bundle) -> TrainingSummary:
         seconds=metrics["seconds"],
         device="cuda" if trained["boosted"]["device"] == "cuda" else "cpu",
     )
+
+
+def _networks(run: RunDirectory) -> Iterator[NetworkTraining]:
+    for path in sorted((run.path / "models").glob(f"*/{CNN_MANIFEST}")):
+        try:
+            raw = read_cnn_manifest(path.parent)["info"]
+        except BundleError:
+            continue  # of another version; the train stage says so
+        metrics = raw["metrics"]
+        yield NetworkTraining(
+            name=path.parent.name,
+            train_rows=metrics["rows"]["train"],
+            validation_rows=metrics["rows"]["validation"],
+            history=tuple(EpochRecord(**record) for record in metrics["history"]),
+            best_epoch=metrics["best_epoch"],
+            ranks=metrics["ranks"],
+            device=metrics["device"],
+            temperature=raw["temperature"],
+        )
 
 
 def _scores(evaluation: Evaluation) -> tuple[ModelScore, ...]:

@@ -72,6 +72,19 @@ def test_an_empty_profile_is_one_node_and_the_clusters_defaults() -> None:
             {"stages": {"train": {"worker_memory": "4G"}}},
             "stages.train.worker_memory: only executor slurm has workers in jobs of their own",
         ),
+        (
+            {"stages": {"train_networks": {"nodes": 2, "executor": "runner"}}},
+            "stages.train_networks.executor: found runner, whose tasks are workers",
+        ),
+        (
+            {"stages": {"train_networks": {"tasks_per_node": 4, "gpus": 2}}},
+            "stages.train_networks.tasks_per_node: each rank takes one GPU, but 4 ranks of a node share 2",
+        ),
+        (
+            {"launcher": "none", "stages": {"train_networks": {"nodes": 2}}},
+            "stages.train_networks: 2 ranks need a launcher",
+        ),
+        ({"gpu_memory": "80"}, "gpu_memory: found '80'; expected memory of one GPU such as 80G"),
         ({"stages": {"train": {"executor": "dask"}}}, "stages.train.executor: found 'dask'"),
         ({"stages": {"train": {"options": ["-N 3"]}}}, "stages.train.options: found '-N 3'; expected an option"),
         ({"partition": "a\n#SBATCH --nodes=9"}, "partition: found 'a\\n#SBATCH --nodes=9'; expected text on one line"),

@@ -18,12 +18,15 @@ PLAIN = JobScript("train", "pdf.train", ("hpc-mlsm", "train", "/runs/pdf"), Path
 class Job:
     """A rendered script as Slurm would run it, with a program of one's own and a stand-in for scontrol."""
 
-    def __init__(self, folder: Path, program: str, *, state: str = "RUNNING", idle: int = 2) -> None:
+    def __init__(
+        self, folder: Path, program: str, *, state: str = "RUNNING", idle: int = 2, when_killed: bool = False
+    ) -> None:
         self.folder, self.run = folder, folder / "the run's"
         self.logs, programs = self.run / "logs", folder / "bin"
         for place in (self.logs, programs, self.run / "patterns"):
             place.mkdir(parents=True)
         job = replace(PLAIN, run=self.run, command=("bash", "-c", program, "program"), max_idle_restarts=idle)
+        job = replace(job, resumes_when_killed=when_killed)
         (folder / "job.sh").write_text(render_script(job))
         scontrol = f'#!/bin/bash\necho "$*" >>{shlex.quote(str(folder / "asked"))}\n'
         (programs / "scontrol").write_text(
@@ -163,6 +166,14 @@ def test_logs_locks_and_partial_files_are_no_progress(tmp_path: Path, rubbish: s
     status, said = job.outcome()
     assert (status, job.requeued) == (75, 0)
     assert "gives up" in said
+
+
+@pytest.mark.parametrize("when_killed", [False, True])
+def test_a_job_of_ranks_comes_back_where_one_was_killed(tmp_path: Path, when_killed: bool) -> None:
+    job = Job(tmp_path, "kill -9 $$", when_killed=when_killed)
+    status, said = job.outcome()
+    assert (status, job.requeued) == ((75, 1) if when_killed else (137, 0))
+    assert ("one of the tasks was ended by signal 9" in said) == when_killed
 
 
 def test_a_line_of_the_profile_that_fails_stops_the_job_with_its_text(tmp_path: Path) -> None:

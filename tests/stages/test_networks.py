@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,8 @@ pytestmark = [
         importlib.util.find_spec("tensorflow") is None, reason="tensorflow is not installed (extra cnn)"
     ),
 ]
+
+ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
 
 
 @pytest.fixture(scope="module")
@@ -117,11 +120,11 @@ def test_a_job_that_loses_a_rank_comes_back_and_goes_on_from_the_checkpoint(run:
     directory.save(config)
     (job,) = (one for one in job_scripts(directory, config, site) if one.stage == "train")
     (submitted,) = submit_chain([job])
-    wait_until(lambda: len(history(run)) >= 2 or outcome(submitted.job_id) != "RUNNING")
+    wait_until(lambda: len(history(run)) >= 2 or outcome(submitted.job_id) in ENDED)
     killed = rank_of(submitted.job_id, 1)
     before = len(history(run))
     killed.send_signal(signal.SIGKILL)
-    wait_until(lambda: outcome(submitted.job_id) in ("COMPLETED", "FAILED", "CANCELLED"))
+    wait_until(lambda: outcome(submitted.job_id) in ENDED)
     said = Path(submitted.log).read_text()
     assert outcome(submitted.job_id) == "COMPLETED", said
     assert "is back in the queue" in said
@@ -152,8 +155,8 @@ def outcome(job: str) -> str:
     return told.partition("JobState=")[2].split()[0]
 
 
-def wait_until(condition: "object", patience_s: float = 300.0) -> None:
+def wait_until(condition: Callable[[], bool], patience_s: float = 300.0) -> None:
     deadline = time.monotonic() + patience_s
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.2)
