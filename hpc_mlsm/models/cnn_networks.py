@@ -91,8 +91,11 @@ def choose_device(settings: CnnSettings, local_rank: int = 0) -> Device:
         tf.config.set_visible_devices([], "GPU")
         return Device("cpu", "CPU", "float32")
     own = found[local_rank % len(found)]
-    tf.config.set_visible_devices([own], "GPU")
-    tf.config.experimental.set_memory_growth(own, True)
+    try:
+        tf.config.set_visible_devices([own], "GPU")
+        tf.config.experimental.set_memory_growth(own, True)
+    except RuntimeError:  # this process has computed before, on the GPU that it keeps
+        own = tf.config.get_visible_devices("GPU")[0]
     details = tf.config.experimental.get_device_details(own)
     # bfloat16 has the range of float32, so that no loss needs scaling; units for it came with compute capability 8.
     modern = details.get("compute_capability", (0, 0)) >= (8, 0)

@@ -14,6 +14,7 @@ from hpc_mlsm.models.cnn_history import EpochRecord
 from hpc_mlsm.models.cnn_model import CnnModel
 from hpc_mlsm.models.cnn_rows import PatternRows
 from hpc_mlsm.models.cnn_settings import CnnSettings
+from hpc_mlsm.models.cnn_strategy import RankInfo
 from hpc_mlsm.models.cnn_train import train_cnn
 from hpc_mlsm.runtime.events import Listener, ignore, stage_events
 from hpc_mlsm.runtime.executor import Executor
@@ -133,7 +134,9 @@ def train_fold(task: CnnFold) -> FoldResult:
         ]
         train, validation, test = (StoreRows(store, {"class": labels}, one, settings.scale) for one in chosen)
     name = f"{task.fingerprint}-{task.fold}"
-    trained = train_cnn(train, validation, task.n_classes, settings, task.folder, name)
+    # Folds that run beside each other on a node take different GPUs, where a worker sees several.
+    place = RankInfo(local_rank=task.fold)
+    trained = train_cnn(train, validation, task.n_classes, settings, task.folder, name, ranks=place)
     model = CnnModel.of(settings, train.n_points, task.n_classes, trained.weights)
     temperature = fit_temperature(scaled_margins(model, validation), validation.targets["class"])
     found = probabilities(scaled_margins(model, test), temperature)

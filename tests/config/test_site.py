@@ -73,7 +73,7 @@ def test_an_empty_profile_is_one_node_and_the_clusters_defaults() -> None:
             "stages.train.worker_memory: only executor slurm has workers in jobs of their own",
         ),
         (
-            {"stages": {"train_networks": {"nodes": 2, "executor": "runner"}}},
+            {"stages": {"train_networks": {"nodes": 3, "executor": "runner"}}},
             "stages.train_networks.executor: found runner, whose tasks are workers",
         ),
         (

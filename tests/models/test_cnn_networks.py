@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -129,6 +130,32 @@ def test_a_gpu_is_taken_and_computes_in_bfloat16_where_it_can(keras: Any) -> Non
     assert device.kind == "gpu"
     assert device.policy in ("mixed_bfloat16", "float32")
     assert choose_device(replace(CnnSettings(), precision="float32")).policy == "float32"
+
+
+def test_ranks_of_a_node_take_different_gpus_and_a_process_keeps_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    visible = ["gpu 0", "gpu 1"]
+    computed = False
+
+    def set_visible(chosen: list[str], kind: str) -> None:
+        if computed:
+            raise RuntimeError("Visible devices cannot be modified after being initialized")
+        visible[:] = chosen
+
+    config = SimpleNamespace(
+        list_physical_devices=lambda kind: ["gpu 0", "gpu 1"],
+        set_visible_devices=set_visible,
+        get_visible_devices=lambda kind: visible,
+        experimental=SimpleNamespace(
+            set_memory_growth=lambda own, on: None,
+            get_device_details=lambda own: {"device_name": own, "compute_capability": (8, 0)},
+        ),
+    )
+    monkeypatch.setattr("hpc_mlsm.models.cnn_networks.load_tensorflow", lambda: SimpleNamespace(config=config))
+    found = [choose_device(CnnSettings(), rank) for rank in range(4)]
+    assert [device.name for device in found] == ["gpu 0", "gpu 1", "gpu 0", "gpu 1"]
+    assert {device.policy for device in found} == {"mixed_bfloat16"}
+    computed = True
+    assert choose_device(CnnSettings(), 2).name == "gpu 1"
 
 
 def test_patterns_are_scaled_to_one_with_nothing_below_zero() -> None:

@@ -1,11 +1,16 @@
 """The figure of how a network learnt."""
 
+import re
+
 import numpy as np
 import pytest
 from figure_checks import collisions, labels_without_unit
+from report_samples import empty_content
 
 from hpc_mlsm.models.cnn_history import EpochRecord
+from hpc_mlsm.report.content import NetworkTraining
 from hpc_mlsm.report.learning_figure import learning_figure
+from hpc_mlsm.report.page import render
 from hpc_mlsm.report.style import drawing
 
 
@@ -39,3 +44,17 @@ def test_a_training_that_kept_nothing_marks_nothing() -> None:
     with drawing():
         figure = learning_figure(course(3), 0)
     assert all(len(axes.lines) == 2 for axes in figure.axes)
+
+
+def test_a_network_has_its_place_in_the_report_with_figure_and_facts() -> None:
+    one = NetworkTraining("cnn", 5000, 500, tuple(course(12)), 9, 8, "NVIDIA A100", 1.07)
+    paper = NetworkTraining("cnn-paper", 5000, 500, tuple(course(3)), 3, 1, "CPU", 1.0)
+    text = render(empty_content(networks=(one, paper)))
+    shown = re.sub(r"\s+", " ", re.sub("<[^>]*>", " ", text))
+    assert "Network cnn " in shown
+    assert "Network cnn-paper" in shown
+    assert "12, kept 9" in shown
+    assert "NVIDIA A100, 8 ranks" in shown
+    assert re.search(r"Validation accuracy 83\.3\s?%", shown)
+    assert text.count("<svg") == 2
+    assert "Not run yet: ingest, group, evaluate, predict" in shown
