@@ -56,7 +56,7 @@ class FreeCell:
 
     def metric_at(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Metric tensor, Å²."""
-        return np.asarray(self.metric + np.tensordot(self.steps(x), self.basis, axes=1))
+        return np.asarray(self.metric + (self.steps(x) @ self.basis.reshape(len(x), 9)).reshape(3, 3))
 
     def least_stretch(self) -> float:
         """Smallest factor by which any distance changes within the limits.

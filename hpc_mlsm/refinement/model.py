@@ -98,7 +98,7 @@ class Model:
 
     def _damping(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """exp(-(q_damp r)²/2), and its derivative by q_damp."""
-        r = self.phases[0].grid.r
+        r = self.phases[0].r
         q_damp = float(x[-1]) if self.refines_q_damp else self.phases[0].settings.q_damp
         damping = np.exp(-0.5 * (q_damp * r) ** 2)
         return damping, -q_damp * r**2 * damping

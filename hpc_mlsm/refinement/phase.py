@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import gemmi
 import numpy as np
@@ -31,6 +32,8 @@ NO_LIMIT = 1e-6
 
 DELTA = {"none": (0.0, 2, ""), "delta1": (2.0, 1, "Å"), "delta2": (6.0, 2, "Å²")}
 """Largest value, power of r, and unit of the terms of correlated motion."""
+
+_ONE = np.ones(1)
 
 SHORTEST_BOND = 1.5
 """Å; shorter distances do not limit correlated motion, as they may be those of sites not occupied together."""
@@ -122,6 +125,11 @@ class Phase:
         return cls(
             structure, cell, pairs, names, _groups(pairs[0].u_sums, len(kinds)), grid, q_range, settings, stretch
         )
+
+    @cached_property
+    def r(self) -> NDArray[np.float64]:
+        """Points of the fit, Å."""
+        return self.grid.r
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -215,7 +223,9 @@ class Phase:
 
     def _sphere(self, inverse: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The envelope of a sphere, 1 - 1.5 τ + 0.5 τ³ with τ = r/D up to 1, and its derivative by 1/D."""
-        r = self.grid.r
+        if not self.settings.size:
+            return _ONE, _ONE
+        r = self.r
         tau = np.minimum(r * inverse, 1.0)
         return 1 - 1.5 * tau + 0.5 * tau**3, np.where(tau < 1, r * (1.5 * tau**2 - 1.5), 0.0)
 

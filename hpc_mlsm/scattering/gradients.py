@@ -21,7 +21,7 @@ from hpc_mlsm.scattering.gradient_kernels import BY_CELL, BY_DELTA, BY_U_SUM, CU
 from hpc_mlsm.scattering.histogram import SPREAD, peak_reach
 from hpc_mlsm.scattering.pairs import PairList
 from hpc_mlsm.scattering.pdf import BINS_PER_WIDTH
-from hpc_mlsm.scattering.transform import InternalGrid, band_limited
+from hpc_mlsm.scattering.transform import InternalGrid, band_filter, band_limited
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,8 @@ def pdf_with_gradient(
             if derivatives:
                 by_u_sum[c] += rows[BY_U_SUM]
                 rows[BY_U_SUM] = 0.0
-    metric = first.metric + np.tensordot(steps, first.basis, axes=1)
+    flat = first.basis.reshape(n_free, 9)
+    metric = first.metric + (steps @ flat).reshape(3, 3)
     density = first.n_atoms / np.sqrt(np.linalg.det(metric))
     line = -4 * np.pi * density * internal.r
     curve = rows[CURVE] + line
@@ -93,7 +94,7 @@ def pdf_with_gradient(
         empty = np.zeros((0, len(grid)))
         return PdfGradient(g, empty, empty, empty[:0])
     inverse = np.linalg.inv(metric)
-    change = -0.5 * np.einsum("ij,kji->k", inverse, first.basis)
+    change = -0.5 * flat @ inverse.reshape(9)  # both are symmetric
     by_cell = rows[BY_CELL:] + change[:, None] * line
     limited = _limited(
         np.vstack([curve[None], rows[BY_DELTA : BY_DELTA + 1], by_cell, by_u_sum]), grid, internal, q_range
@@ -142,5 +143,8 @@ def _add_class(
 def _limited(
     curves: NDArray[np.float64], grid: PdfGrid, internal: InternalGrid, q_range: tuple[float, float]
 ) -> NDArray[np.float64]:
+    matrix = band_filter(grid, internal, *q_range)
+    if matrix is not None:
+        return np.asarray(curves @ matrix)
     band = PdfConditions.uniform(len(curves), q_min=q_range[0], q_max=q_range[1])
     return band_limited(curves, band, grid, internal)

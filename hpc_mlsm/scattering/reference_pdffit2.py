@@ -49,7 +49,7 @@ def pdffit2_engine() -> Engine:
     ) -> NDArray[np.float64]:
         if conditions.q_min.any():
             raise ConfigError(f"the engine pdffit2 has no q_min, found {conditions.q_min.max()}; set q_min to 0")
-        with _silenced(pdffit2):
+        with silenced(pdffit2):
             rows = range(len(conditions))
             return np.array(
                 [_pattern(pdffit2, structure, axis_scales[v], conditions.take(slice(v, v + 1)), grid) for v in rows]
@@ -59,7 +59,7 @@ def pdffit2_engine() -> Engine:
 
 
 @contextmanager
-def _silenced(pdffit2: Any) -> Iterator[None]:
+def silenced(pdffit2: Any) -> Iterator[None]:
     previous = pdffit2.output.stdout
     pdffit2.redirect_stdout(_Silence())
     try:
@@ -74,7 +74,7 @@ def _pattern(
     values = {name: float(getattr(conditions, name)[0]) for name in conditions.__dataclass_fields__}
     fit = pdffit2.PdfFit(create_intro=False)
     try:
-        fit.read_struct_string(_pdffit_text(structure, scales, values["u_iso"]))
+        fit.read_struct_string(pdffit_text(structure, scales, values["u_iso"]))
     except pdffit2.pdffit2.structureError as error:
         raise StructureError("unknown_element", f"{structure.id}: diffpy.pdffit2 refuses it: {error}") from error
     # Points are added down to above r = 0: what lies below the first point would be cut off, and G(0) is 0/0 there.
@@ -90,7 +90,7 @@ def _pattern(
     return np.concatenate([np.zeros(max(-below, 0)), np.array(fit.getpdf_fit())[max(below, 0) :]])
 
 
-def _pdffit_text(structure: Structure, scales: NDArray[np.float64], u_iso: float) -> str:
+def pdffit_text(structure: Structure, scales: NDArray[np.float64], u_iso: float) -> str:
     """All atoms of the strained cell in the format of PDFfit; under each, its deviations and displacements."""
     metric = scales[:, None] * structure.cell.metric * scales
     reciprocal = np.linalg.inv(metric)

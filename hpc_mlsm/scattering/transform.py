@@ -60,8 +60,8 @@ def band_limited(
     """
     q_min, q_max = float(conditions.q_min[0]), float(conditions.q_max[0])
     alike = np.all(conditions.q_min == q_min) and np.all(conditions.q_max == q_max)
-    if alike and internal.size * len(grid) <= _LARGEST_FILTER:
-        return np.asarray(unlimited @ _filter_matrix(grid, internal, q_min, q_max))
+    if alike and (matrix := band_filter(grid, internal, q_min, q_max)) is not None:
+        return np.asarray(unlimited @ matrix)
     padded = np.zeros((len(unlimited), internal.n_pad - 1))
     padded[:, : internal.size - 1] = unlimited[:, 1:]
     # The internal grid is that of the smallest q_max; every variant ends where its own q_max says.
@@ -77,6 +77,12 @@ def band_limited(
     block = max(1, _LARGEST_SINES // n_q)
     parts = [f @ np.sin(np.outer(q, grid.r[start : start + block])) for start in range(0, len(grid), block)]
     return np.concatenate(parts, axis=1)
+
+
+def band_filter(grid: PdfGrid, internal: InternalGrid, q_min: float, q_max: float) -> NDArray[np.float64] | None:
+    """The matrix (internal.size, len(grid)) that limits a curve to one band; None where it would be too large."""
+    small = internal.size * len(grid) <= _LARGEST_FILTER
+    return _filter_matrix(grid, internal, q_min, q_max) if small else None
 
 
 def _extent(grid: PdfGrid, q_max: NDArray[np.float64], step: float) -> NDArray[np.int64]:
