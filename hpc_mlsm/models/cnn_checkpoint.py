@@ -103,6 +103,12 @@ def checkpoint_digest(folder: Path, fingerprint: str) -> str:
     return state["sha256"] if state is not None and state["fingerprint"] == fingerprint else ""
 
 
+def epochs_done(folder: Path, fingerprint: str) -> int | None:
+    """Epochs that are finished in the checkpoint; None where there is none of this fingerprint."""
+    state = _state(folder)
+    return state["progress"]["epoch"] if state is not None and state["fingerprint"] == fingerprint else None
+
+
 def remove_checkpoints(folder: Path) -> None:
     """Remove what a finished training does not need; the history and logs beside it stay."""
     for path in (folder / STATE, *folder.glob("cnn-*.npz")):

@@ -14,7 +14,7 @@ from hpc_mlsm.errors import BundleError
 from hpc_mlsm.models.calibration import fit_temperature
 from hpc_mlsm.models.cnn_agreement import settings_fingerprint
 from hpc_mlsm.models.cnn_bundle import CnnBundle, CnnInfo, load_cnn, read_cnn_manifest, save_cnn
-from hpc_mlsm.models.cnn_checkpoint import remove_checkpoints
+from hpc_mlsm.models.cnn_checkpoint import epochs_done, remove_checkpoints
 from hpc_mlsm.models.cnn_history import EpochRecord
 from hpc_mlsm.models.cnn_model import CnnModel
 from hpc_mlsm.models.cnn_settings import CnnSettings
@@ -158,6 +158,20 @@ def existing_network(folder: Path, data: NetworkData, settings: CnnSettings) -> 
         return load_cnn(folder).info
     except BundleError:
         return None
+
+
+def network_state(models: Path, data: NetworkData, settings: CnnSettings) -> tuple[str, str]:
+    """How far a network is, in words: its state and what there is."""
+    info = existing_network(models / data.name, data, settings)
+    if info is not None:
+        found = _summary(data.name, info, reused=True)
+        words = f"best after {found.best_epoch} epochs, validation accuracy {found.validation_accuracy:.1%}"
+        return "done", f"{data.name}: {found.classes} classes, {words}"
+    done = epochs_done(data.folder(models), expected_fingerprint(data, settings))
+    if done is not None:
+        return "partly", f"{data.name}: a checkpoint to go on from, after {done} of at most {settings.epochs} epochs"
+    outdated = (models / data.name).is_dir()
+    return ("outdated", f"{data.name}: of other data or settings") if outdated else ("not run", "no model")
 
 
 def expected_fingerprint(data: NetworkData, settings: CnnSettings) -> str:

@@ -13,6 +13,8 @@ from hpc_mlsm.runtime.lock import LOCK_NAME
 from hpc_mlsm.runtime.lock_holder import process_start, read_holder
 from hpc_mlsm.stages.evaluate import MODEL, load_evaluation
 from hpc_mlsm.stages.group import current_groups
+from hpc_mlsm.stages.network_data import network_data
+from hpc_mlsm.stages.networks import network_state
 from hpc_mlsm.stages.run_directory import RunDirectory
 from hpc_mlsm.stages.simulate import config_hash, quarantined, selected_keys
 from hpc_mlsm.stages.train import expected_fingerprint
@@ -89,6 +91,8 @@ def _group(run: RunDirectory, config: RunConfig) -> tuple[str, str]:
 
 
 def _train(run: RunDirectory, config: RunConfig) -> tuple[str, str]:
+    if config.train.cnn is not None:
+        return network_state(run.path / "models", *network_data(run, config))
     if not run.model.is_dir():
         checkpoint = (run.checkpoints / "state.json").exists()
         return ("partly", "a checkpoint to go on from") if checkpoint else ("not run", "no model")

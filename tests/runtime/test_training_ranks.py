@@ -1,7 +1,10 @@
 """How ranks that train together find each other."""
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -145,3 +148,29 @@ def test_ranks_of_one_node_listen_on_loopback_and_a_port_that_is_free() -> None:
     assert free_address("lo", one_node=False).startswith("127.0.0.1:")
     with pytest.raises(ExecutorError, match=r"'nonsense0'.*name another as executor\.interface"):
         free_address("nonsense0", one_node=False)
+
+
+MEETING = """
+import json, sys
+from pathlib import Path
+from hpc_mlsm.runtime.training_ranks import meet
+for model in ("first", "second", "third"):
+    found = meet({"of": f"{model} {sys.argv[2]}"}, Path(sys.argv[1]))
+    print(json.dumps([found.rank, found.addresses, [card["of"] for card in found.cards]]))
+"""
+
+
+def test_ranks_that_train_several_models_meet_for_each_and_keep_their_addresses(tmp_path: Path) -> None:
+    started = []
+    for rank in range(2):
+        config = {"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": rank}}
+        environment = {**os.environ, "TF_CONFIG": json.dumps(config), "PYTHONPATH": str(Path(__file__).parents[2])}
+        words = [sys.executable, "-c", MEETING, str(tmp_path), f"of rank {rank}"]
+        started.append(subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True))
+    for rank, process in enumerate(started):
+        told, _ = process.communicate(timeout=60)
+        assert [json.loads(line) for line in told.splitlines()] == [
+            [rank, ["a:1", "b:2"], [f"{model} of rank 0", f"{model} of rank 1"]]
+            for model in ("first", "second", "third")
+        ]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and not path.name.startswith(".")]

@@ -23,6 +23,7 @@ from hpc_mlsm.stages import train
 from hpc_mlsm.stages.network_data import network_data
 from hpc_mlsm.stages.networks import NetworkSummary
 from hpc_mlsm.stages.run_directory import RunDirectory
+from hpc_mlsm.stages.status import run_status
 from hpc_mlsm.stages.submit import job_scripts
 from hpc_mlsm.store.patterns import PatternStore
 
@@ -76,8 +77,15 @@ def test_the_train_stage_leaves_a_bundle_a_history_and_logs_and_does_nothing_twi
     assert bundle.probabilities(rows).shape == (len(rows), 7)
     assert bundle.info.wavelength == pytest.approx(1.54056)
     assert trained(run) == NetworkSummary(**{**vars(summary), "reused": True})
-    again = trained(run, "train.cnn.seed=1")
-    assert not again.reused
+    assert training_state(run)[0] == "done"
+    assert training_state(run, "train.cnn.seed=1") == ("outdated", "cnn: of other data or settings")
+
+
+def training_state(run: Path, *overrides: str) -> tuple[str, str]:
+    (found,) = (
+        one for one in run_status(RunDirectory(run, "powder"), network_config(*overrides)) if one.stage == "train"
+    )
+    return found.state, found.detail
 
 
 def test_space_group_and_cell_are_learnt_where_the_configuration_says_so(run: Path) -> None:
