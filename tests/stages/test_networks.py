@@ -3,28 +3,20 @@
 import importlib.util
 import os
 import shutil
-import signal
-import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from network_runs import command, ended, history, network_config, simulated
 from small_run import opened
 
-from hpc_mlsm.config.site import SiteProfile, SiteStages, StageResources
 from hpc_mlsm.models.cnn_bundle import load_cnn
 from hpc_mlsm.runtime.events import Event, TaskFinished
-from hpc_mlsm.runtime.submit import submit_chain
 from hpc_mlsm.stages import train
 from hpc_mlsm.stages.network_data import network_data
 from hpc_mlsm.stages.networks import NetworkSummary
 from hpc_mlsm.stages.run_directory import RunDirectory
 from hpc_mlsm.stages.status import run_status
-from hpc_mlsm.stages.submit import job_scripts
 from hpc_mlsm.store.patterns import PatternStore
 
 pytestmark = [
@@ -33,8 +25,6 @@ pytestmark = [
         importlib.util.find_spec("tensorflow") is None, reason="tensorflow is not installed (extra cnn)"
     ),
 ]
-
-ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
 
 
 @pytest.fixture(scope="module")
@@ -116,55 +106,3 @@ def assert_alike(run: Path, alone: Path) -> None:
     """Sums over ranks are rounded in another order, and Adam makes more of that in weights whose gradient is small."""
     found, expected = ([record["validation_loss"] for record in history(one)] for one in (run, alone))
     assert found == pytest.approx(expected, rel=0.05)
-
-
-@pytest.mark.slurm
-@pytest.mark.timeout(900)
-def test_a_job_that_loses_a_rank_comes_back_and_goes_on_from_the_checkpoint(run: Path, slurm_lab: Path) -> None:
-    ranks = StageResources(nodes=2, memory="3G", walltime="00:20:00", executor="inline")
-    site = SiteProfile(interface="lo", signal_before_s=60, stages=SiteStages(train_networks=ranks))
-    config = network_config("train.cnn.epochs=60", "train.cnn.patience=60", "train.cnn.stall_s=60")
-    directory = RunDirectory(run, "powder")
-    directory.save(config)
-    (job,) = (one for one in job_scripts(directory, config, site) if one.stage == "train")
-    (submitted,) = submit_chain([job])
-    wait_until(lambda: len(history(run)) >= 2 or outcome(submitted.job_id) in ENDED)
-    killed = rank_of(submitted.job_id, 1)
-    before = len(history(run))
-    killed.send_signal(signal.SIGKILL)
-    wait_until(lambda: outcome(submitted.job_id) in ENDED)
-    said = Path(submitted.log).read_text()
-    assert outcome(submitted.job_id) == "COMPLETED", said
-    assert "is back in the queue" in said
-    assert "rank 0 of 2 lost another one" in said or "heard nothing from the others" in said
-    info = load_cnn(run / "models" / "cnn").info
-    assert info.metrics["ranks"] == 2
-    assert before - 1 <= info.metrics["resumed_from"] < 60
-    assert [record["epoch"] for record in history(run)] == list(range(1, 61))
-
-
-def rank_of(job: str, rank: int) -> psutil.Process:
-    """The process of a rank."""
-    for process in psutil.process_iter():
-        try:
-            variables = process.environ()
-        except (psutil.AccessDenied, psutil.NoSuchProcess):
-            continue
-        own = (variables.get("SLURM_JOB_ID"), variables.get("SLURM_PROCID"))
-        if own == (job, str(rank)) and "train" in process.cmdline() and "srun" not in process.name():
-            return process
-    raise AssertionError(f"job {job} has no rank {rank}")
-
-
-def outcome(job: str) -> str:
-    """State of a job."""
-    words = ["scontrol", "--oneliner", "show", "job", job]
-    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    return told.partition("JobState=")[2].split()[0]
-
-
-def wait_until(condition: Callable[[], bool], patience_s: float = 300.0) -> None:
-    deadline = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
