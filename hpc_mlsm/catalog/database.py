@@ -4,17 +4,31 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from hpc_mlsm.catalog.diff import CatalogueState
-from hpc_mlsm.catalog.rows import Counts, FileRecord, FileResult, StoredStructure, Summary, content_fingerprint
-from hpc_mlsm.catalog.sqlite_file import SUMMARY_COLUMNS, close_database, open_database, translated_errors
+from hpc_mlsm.catalog.rows import (
+    Counts,
+    FileRecord,
+    FileResult,
+    StoredStructure,
+    Summary,
+    content_fingerprint,
+    restored,
+    values_of,
+)
+from hpc_mlsm.catalog.sqlite_file import REBUILD, SUMMARY_COLUMNS, close_database, open_database, translated_errors
 from hpc_mlsm.errors import CatalogueError
 from hpc_mlsm.structures.structure import Reject, Structure
 
 _CHUNK = 500
+_WITH_ATOMS = "structures JOIN atoms ON atoms.structure = structures.key"
+_FIELDS = tuple(Summary.__dataclass_fields__)
+_LISTS = tuple(_FIELDS.index(name) for name in ("elements", "notes", "flags"))
+_INSERT = f"INSERT INTO structures ({SUMMARY_COLUMNS}, symmetry) VALUES ({', '.join('?' * (len(_FIELDS) + 1))})"
 
 
 class Catalogue:
@@ -66,7 +80,7 @@ class Catalogue:
             The structures refused for their ids.
         """
         duplicates: list[Reject] = []
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             for result in results:
                 record = result.record
                 if result.unchanged:
@@ -85,7 +99,7 @@ class Catalogue:
         """Remove the files that are not among ``present``, with their structures and rejects; returns their paths."""
         missing = sorted(self.files().keys() - set(present))
         if missing:
-            with self._transaction() as connection:
+            with self.transaction() as connection:
                 _forget(connection, missing)
         return missing
 
@@ -107,19 +121,18 @@ class Catalogue:
         CatalogueError
             If an id is unknown, or a structure no longer is what was stored.
         """
-        for structure_id, content_hash, text in self._by_id("id, content_hash, json", ids):
-            yield _intact(self.path, structure_id, content_hash, text)
+        operations = self._operations()
+        for row in self._by_id(f"{SUMMARY_COLUMNS}, sites, symmetry", ids, _WITH_ATOMS):
+            yield self._intact(_summary(row[:-2]), row[-2], operations[row[-1]])
 
     def summaries(self, ids: Sequence[str] | None = None) -> Iterator[Summary]:
         """Summaries ordered by id: all of them, or those of the given ids, which must be known."""
         for row in self._by_id(SUMMARY_COLUMNS, ids):
-            values = list(row)
-            values[3], values[20] = tuple(values[3].split()), tuple(json.loads(values[20]))
-            yield Summary(*values)
+            yield _summary(row)
 
     def keys(self) -> list[tuple[str, str]]:
         """Id and content hash of every structure, ordered by id."""
-        return [(row[0], row[1]) for row in self._rows("SELECT id, content_hash FROM structures ORDER BY id")]
+        return [(row[0], row[1]) for row in self.rows("SELECT id, content_hash FROM structures ORDER BY id")]
 
     def fingerprint(self) -> str:
         """Hash over all ids and contents: what is derived of the catalogue is out of date when it changes."""
@@ -128,35 +141,51 @@ class Catalogue:
     def state(self) -> CatalogueState:
         """What the catalogue holds, for ``diff_states``."""
         structures = dict(self.keys())
-        refused = self._rows("SELECT id, min(reason) FROM rejects GROUP BY id ORDER BY id")
+        refused = self.rows("SELECT id, min(reason) FROM rejects GROUP BY id ORDER BY id")
         return CatalogueState(structures, {row[0]: row[1] for row in refused if row[0] not in structures})
 
     def rejects(self) -> list[Reject]:
         """What was refused, ordered by id."""
-        rows = self._rows("SELECT id, source, reason, detail FROM rejects ORDER BY id, source, reason")
+        rows = self.rows("SELECT id, source, reason, detail FROM rejects ORDER BY id, source, reason")
         return [Reject(*row) for row in rows]
 
     def files(self) -> dict[str, FileRecord]:
         """The files that were taken in, by path."""
-        rows = self._rows("SELECT path, sha256, size, mtime_ns, parser, outcome FROM files ORDER BY path")
+        rows = self.rows("SELECT path, sha256, size, mtime_ns, parser, outcome FROM files ORDER BY path")
         return {row[0]: FileRecord(*row) for row in rows}
 
     def counts(self) -> Counts:
         """How much there is."""
-        structures, files = (next(self._rows(f"SELECT count(*) FROM {table}"))[0] for table in ("structures", "files"))
-        by_reason = dict(self._rows("SELECT reason, count(*) FROM rejects GROUP BY reason ORDER BY reason"))
+        structures, files = (next(self.rows(f"SELECT count(*) FROM {table}"))[0] for table in ("structures", "files"))
+        by_reason = dict(self.rows("SELECT reason, count(*) FROM rejects GROUP BY reason ORDER BY reason"))
         return Counts(structures, sum(by_reason.values()), files, by_reason)
 
-    def _by_id(self, columns: str, ids: Sequence[str] | None) -> Iterator[tuple[Any, ...]]:
+    def _operations(self) -> dict[int, tuple[str, ...]]:
+        rows = self.rows("SELECT key, operations FROM symmetries")
+        return {key: tuple(json.loads(text)) for key, text in rows}
+
+    def _intact(self, summary: Summary, sites: str, operations: tuple[str, ...]) -> Structure:
+        try:
+            structure = restored(summary, sites, operations)
+        except (ValueError, TypeError) as error:
+            raise self._damaged(summary.id, f"{type(error).__name__}: {error}") from error
+        if structure.content_hash != summary.content_hash:
+            raise self._damaged(summary.id, "its content no longer has the hash it was stored with")
+        return structure
+
+    def _damaged(self, structure_id: str, found: str) -> CatalogueError:
+        return CatalogueError(f"catalogue {self.path}: structure {structure_id!r} is damaged ({found}); {REBUILD}")
+
+    def _by_id(self, columns: str, ids: Sequence[str] | None, table: str = "structures") -> Iterator[tuple[Any, ...]]:
         if ids is None:
-            yield from self._rows(f"SELECT {columns} FROM structures ORDER BY id")
+            yield from self.rows(f"SELECT {columns} FROM {table} ORDER BY id")
             return
         # SQLite compares UTF-8 bytes and Python code points, which is the same order.
         ordered = sorted(set(ids))
         for start in range(0, len(ordered), _CHUNK):
             chunk = ordered[start : start + _CHUNK]
             marks = ", ".join("?" * len(chunk))
-            rows = list(self._rows(f"SELECT {columns} FROM structures WHERE id IN ({marks}) ORDER BY id", chunk))
+            rows = list(self.rows(f"SELECT {columns} FROM {table} WHERE id IN ({marks}) ORDER BY id", chunk))
             if len(rows) < len(chunk):
                 unknown = sorted({*chunk} - {row[0] for row in rows})
                 raise CatalogueError(
@@ -166,12 +195,14 @@ class Catalogue:
                 )
             yield from rows
 
-    def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+    def rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """Rows of a query; see docs/catalogue.md for the tables."""
         with translated_errors(self.path):
             yield from self._connection.execute(query, values)
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All changes that are made in the block, or none; one writer at a time."""
         if self.read_only:
             raise CatalogueError(f"catalogue {self.path} was opened for reading only")
         with translated_errors(self.path):
@@ -200,10 +231,30 @@ def _insert(connection: sqlite3.Connection, entry: StoredStructure, path: str) -
         if winner != path:
             return refused
         connection.execute("DELETE FROM structures WHERE id = ?", (identity,))
-    marks = ", ".join("?" * 25)
-    row = _structure_row(entry, path)
-    connection.execute(f"INSERT INTO structures ({SUMMARY_COLUMNS}, json) VALUES ({marks})", row)
+    summary = replace(entry.summary, file=path)
+    symmetry = _symmetry(connection, entry.operations)
+    row = [_column(value) for value in values_of(summary)]
+    key = connection.execute(_INSERT, (*row, symmetry)).lastrowid
+    connection.execute("INSERT INTO atoms VALUES (?, ?)", (key, entry.sites))
+    pairs = [(element, key) for element in summary.elements]
+    connection.executemany("INSERT INTO structure_elements VALUES (?, ?)", pairs)
     return refused
+
+
+def _symmetry(connection: sqlite3.Connection, operations: str) -> int:
+    found = connection.execute("SELECT key FROM symmetries WHERE operations = ?", (operations,)).fetchone()
+    if found is None:
+        connection.execute("INSERT INTO symmetries (operations) VALUES (?)", (operations,))
+        return _symmetry(connection, operations)
+    return int(found[0])
+
+
+def _column(value: Any) -> Any:
+    """A value as SQLite holds it: words of a list apart from each other, sentences as JSON."""
+    if not isinstance(value, tuple):
+        return value
+    plain = all(text.isidentifier() for text in value)
+    return " ".join(value) if plain else json.dumps(value, ensure_ascii=False)
 
 
 def _insert_reject(connection: sqlite3.Connection, reject: Reject, path: str) -> None:
@@ -220,27 +271,9 @@ def _file_row(record: FileRecord) -> tuple[str | int, ...]:
     return (record.path, record.sha256, record.size, record.mtime_ns, record.parser, record.outcome)
 
 
-def _structure_row(entry: StoredStructure, path: str) -> tuple[Any, ...]:
-    """Values of the columns of ``SUMMARY_COLUMNS``, and the JSON."""
-    s = entry.summary
-    notes = json.dumps(s.notes, ensure_ascii=False)
-    identity = (s.id, s.name, s.formula, " ".join(s.elements), s.n_elements, s.space_group, s.space_group_symbol)
-    cell = (s.a, s.b, s.c, s.alpha, s.beta, s.gamma, s.volume, s.density, s.n_sites, s.n_atoms)
-    return (*identity, *cell, s.cod_id, s.source, s.content_hash, notes, path, s.r_factor, s.chemistry, entry.json)
-
-
-def _intact(path: Path, structure_id: str, content_hash: str, text: str) -> Structure:
-    try:
-        structure = Structure.from_json(text)
-    except (ValueError, KeyError, TypeError) as error:
-        found = f"{type(error).__name__}: {error}"
-        raise _damaged(path, structure_id, found) from error
-    if structure.content_hash != content_hash:
-        raise _damaged(path, structure_id, "its content no longer has the hash it was stored with")
-    return structure
-
-
-def _damaged(path: Path, structure_id: str, found: str) -> CatalogueError:
-    return CatalogueError(
-        f"catalogue {path}: structure {structure_id!r} is damaged ({found}); delete the file and ingest again"
-    )
+def _summary(row: Sequence[Any]) -> Summary:
+    values = list(row)
+    for place in _LISTS:
+        text = values[place]
+        values[place] = tuple(json.loads(text) if text[:1] == "[" else text.split())
+    return Summary(*values)

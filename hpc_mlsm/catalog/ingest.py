@@ -2,12 +2,13 @@
 
 import hashlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpc_mlsm.catalog.cif_folder import CifFile, scan_folder
 from hpc_mlsm.catalog.database import Catalogue
+from hpc_mlsm.catalog.parsed import KnownDigests, ParsedContents
 from hpc_mlsm.catalog.rows import FileRecord, FileResult, StoredStructure, content_fingerprint, outcome_of, stored
 from hpc_mlsm.errors import StructureError
 from hpc_mlsm.structures.cif import parse_cif
@@ -29,7 +30,7 @@ __all__ = [
     "store_starter",
 ]
 
-PARSER_VERSION = 2
+PARSER_VERSION = 3
 """Raise it when the rules of parsing change: files parsed by other rules are then parsed again."""
 
 STARTER = "starter:"
@@ -56,6 +57,8 @@ class IngestTask:
     """Files that one worker parses in one go."""
 
     files: tuple[PlannedFile, ...]
+    digests: Path | None = None
+    """Where the hashes of contents lie that were parsed before, under whatever name."""
 
     @property
     def id(self) -> str:
@@ -76,7 +79,7 @@ class IngestTask:
     def split(self) -> tuple["IngestTask", ...]:
         """Two halves, to find a file that kills its worker; none where there is one file."""
         middle = len(self.files) // 2
-        return (IngestTask(self.files[:middle]), IngestTask(self.files[middle:])) if middle else ()
+        return (replace(self, files=self.files[:middle]), replace(self, files=self.files[middle:])) if middle else ()
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,9 @@ class IngestResult:
     files: tuple[FileResult, ...]
 
 
-def plan_ingest(files: Sequence[CifFile], known: Mapping[str, FileRecord]) -> list[IngestTask]:
+def plan_ingest(
+    files: Sequence[CifFile], known: Mapping[str, FileRecord], digests: Path | None = None
+) -> list[IngestTask]:
     """Tasks for the files that are new or may have changed.
 
     Parameters
@@ -95,6 +100,8 @@ def plan_ingest(files: Sequence[CifFile], known: Mapping[str, FileRecord]) -> li
         What ``scan_folder`` found.
     known : mapping of str to FileRecord
         What ``Catalogue.files`` says of earlier runs. Files of the same size and modification time are left out.
+    digests : Path, optional
+        What ``ParsedContents.write_digests`` wrote: contents in it are not parsed.
     """
     tasks: list[IngestTask] = []
     batch: list[PlannedFile] = []
@@ -107,14 +114,15 @@ def plan_ingest(files: Sequence[CifFile], known: Mapping[str, FileRecord]) -> li
         batch.append(PlannedFile(file, record.sha256 if record and current else None))
         size += max(file.size, 0)
         if len(batch) >= FILES_PER_TASK or size >= BYTES_PER_TASK:
-            tasks.append(IngestTask(tuple(batch)))
+            tasks.append(IngestTask(tuple(batch), digests))
             batch, size = [], 0
-    return [*tasks, IngestTask(tuple(batch))] if batch else tasks
+    return [*tasks, IngestTask(tuple(batch), digests)] if batch else tasks
 
 
 def parse_files(task: IngestTask) -> IngestResult:
     """Parse the files of a task; for workers. Raises nothing: every file has an outcome."""
-    return IngestResult(tuple(_parse_file(planned) for planned in task.files))
+    digests = KnownDigests(task.digests) if task.digests else ()
+    return IngestResult(tuple(_parse_file(planned, digests) for planned in task.files))
 
 
 def failed_result(task: IngestTask, why: str) -> IngestResult:
@@ -131,15 +139,23 @@ def failed_result(task: IngestTask, why: str) -> IngestResult:
     )
 
 
-def store_result(catalogue: Catalogue, result: IngestResult) -> list[Reject]:
-    """Store a result in one transaction; returns the structures that are refused because their ids are taken."""
-    return catalogue.add(result.files)
+def store_result(catalogue: Catalogue, result: IngestResult, parsed: ParsedContents | None = None) -> list[Reject]:
+    """Store a result in one transaction; returns the structures that are refused because their ids are taken.
+
+    What was parsed is kept in ``parsed``, and files whose content was parsed before get from there what came of it.
+    """
+    if parsed is None:
+        return catalogue.add(result.files)
+    parsed.keep(result.files)
+    recalled = [parsed.recalled(file) if file.known else file for file in result.files]
+    # One that is no longer known is left out, and read by the next ingest.
+    return catalogue.add(file for file in recalled if file is not None)
 
 
 def store_starter(catalogue: Catalogue, structures: Iterable[Structure]) -> None:
     """Store the built-in structures, under the path ``STARTER``, where they are not those already there."""
     entries = tuple(stored(structure) for structure in structures)
-    sha256 = content_fingerprint([(entry.summary.id, entry.json) for entry in entries])
+    sha256 = content_fingerprint([(entry.summary.id, entry.sites + entry.operations) for entry in entries])
     known = catalogue.files().get(STARTER)
     if known is None or (known.sha256, known.parser) != (sha256, PARSER_VERSION):
         record = FileRecord(STARTER, sha256, 0, -1, PARSER_VERSION, outcome_of(len(entries), 0))
@@ -156,7 +172,7 @@ def _duplicate_outcome(file: CifFile) -> str:
     return f"duplicate of {file.duplicate_of}"
 
 
-def _parse_file(planned: PlannedFile) -> FileResult:
+def _parse_file(planned: PlannedFile, digests: Container[str]) -> FileResult:
     file = planned.file
     if file.duplicate_of is not None:
         detail = f"{file.duplicate_of} has the same id; rename or remove one of the two"
@@ -168,6 +184,8 @@ def _parse_file(planned: PlannedFile) -> FileResult:
     sha256 = hashlib.sha256(raw).hexdigest()
     if sha256 == planned.known_sha256:
         return _result(file, sha256, unchanged=True)
+    if sha256 in digests:
+        return _result(file, sha256, known=True)
     try:
         structures, rejects = parse_cif(unpacked(raw), file.id, file.name)
         entries = [stored(structure) for structure in structures]
@@ -187,10 +205,11 @@ def _result(
     rejects: Sequence[Reject] = (),
     *,
     unchanged: bool = False,
+    known: bool = False,
 ) -> FileResult:
     # Without a hash the file was not read: it must be tried again, whatever its size and time say then.
     recent = not sha256 or time.time() - file.mtime_ns / 1e9 < RECENT_S
     outcome = _duplicate_outcome(file) if file.duplicate_of else outcome_of(len(structures), len(rejects))
     mtime_ns = -1 if recent else file.mtime_ns
     record = FileRecord(file.name, sha256, file.size, mtime_ns, PARSER_VERSION, outcome)
-    return FileResult(record, tuple(structures), tuple(rejects), unchanged)
+    return FileResult(record, tuple(structures), tuple(rejects), unchanged, known, file.id)

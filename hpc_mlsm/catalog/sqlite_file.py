@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from hpc_mlsm.catalog.rows import Summary
 from hpc_mlsm.errors import CatalogueError
+from hpc_mlsm.store.journal import choose_journal
 
-VERSION = 2
+VERSION = 3
 """Version of the tables, in ``PRAGMA user_version``. Raise it with any change to them."""
 
 APPLICATION_ID = 0x6D6C736D
@@ -16,31 +18,58 @@ APPLICATION_ID = 0x6D6C736D
 BUSY_TIMEOUT_S = 30.0
 """How long one process waits for another that is writing."""
 
-SUMMARY_COLUMNS = (
-    "id, name, formula, elements, n_elements, space_group, space_group_symbol, a, b, c, alpha, beta, gamma, "
-    "volume, density, n_sites, n_atoms, cod_id, source, content_hash, notes, file, r_factor, chemistry"
-)
+REBUILD = "make it anew with catalog rebuild, which reads no file twice, or delete it and run the ingest stage again"
+
+SUMMARY_COLUMNS = ", ".join(Summary.__dataclass_fields__)
+"""Columns of the table of structures, in the order of the fields of ``Summary``."""
 
 _TABLES = """
-CREATE TABLE IF NOT EXISTS structures (
-    id TEXT PRIMARY KEY, name TEXT NOT NULL, formula TEXT NOT NULL, elements TEXT NOT NULL,
+CREATE TABLE structures (
+    key INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, formula TEXT NOT NULL, elements TEXT NOT NULL,
     n_elements INTEGER NOT NULL, space_group INTEGER NOT NULL, space_group_symbol TEXT NOT NULL,
     a REAL NOT NULL, b REAL NOT NULL, c REAL NOT NULL,
     alpha REAL NOT NULL, beta REAL NOT NULL, gamma REAL NOT NULL,
     volume REAL NOT NULL, density REAL NOT NULL, n_sites INTEGER NOT NULL, n_atoms INTEGER NOT NULL,
     cod_id INTEGER, source TEXT NOT NULL, content_hash TEXT NOT NULL, notes TEXT NOT NULL, file TEXT NOT NULL,
-    r_factor REAL, chemistry TEXT NOT NULL, json TEXT NOT NULL
+    r_factor REAL, chemistry TEXT NOT NULL,
+    year INTEGER, temperature REAL, pressure REAL, z INTEGER, revision INTEGER, flags TEXT NOT NULL,
+    symmetry INTEGER NOT NULL
 );
-CREATE INDEX IF NOT EXISTS structures_by_file ON structures (file);
-CREATE INDEX IF NOT EXISTS structures_by_content ON structures (id, content_hash);
-CREATE TABLE IF NOT EXISTS rejects (
+CREATE INDEX structures_by_file ON structures (file);
+CREATE INDEX structures_by_content ON structures (id, content_hash);
+CREATE INDEX structures_by_formula ON structures (formula, space_group, volume);
+CREATE INDEX structures_by_space_group ON structures (space_group, n_atoms);
+CREATE INDEX structures_by_atoms ON structures (n_atoms);
+CREATE INDEX structures_by_cod_id ON structures (cod_id) WHERE cod_id IS NOT NULL;
+CREATE INDEX structures_by_year ON structures (year) WHERE year IS NOT NULL;
+CREATE TABLE atoms (structure INTEGER PRIMARY KEY, sites TEXT NOT NULL);
+CREATE TABLE symmetries (key INTEGER PRIMARY KEY, operations TEXT NOT NULL UNIQUE);
+CREATE TABLE structure_elements (
+    element TEXT NOT NULL, structure INTEGER NOT NULL, PRIMARY KEY (element, structure)
+) WITHOUT ROWID;
+CREATE TRIGGER structure_leaves AFTER DELETE ON structures BEGIN
+    DELETE FROM atoms WHERE structure = old.key;
+    DELETE FROM structure_elements WHERE structure = old.key AND element IN (
+        SELECT value FROM json_each('["' || replace(old.elements, ' ', '","') || '"]')
+    );
+END;
+CREATE TABLE rejects (
     id TEXT NOT NULL, source TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, file TEXT NOT NULL
 );
-CREATE INDEX IF NOT EXISTS rejects_by_file ON rejects (file);
-CREATE TABLE IF NOT EXISTS files (
+CREATE INDEX rejects_by_file ON rejects (file);
+CREATE INDEX rejects_by_id ON rejects (id);
+CREATE TABLE files (
     path TEXT PRIMARY KEY, sha256 TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     parser INTEGER NOT NULL, outcome TEXT NOT NULL
 );
+CREATE TABLE revisions (
+    number INTEGER PRIMARY KEY, made TEXT NOT NULL, source TEXT NOT NULL, structures INTEGER NOT NULL,
+    rejects INTEGER NOT NULL, fingerprint TEXT NOT NULL
+);
+CREATE TABLE history (
+    id TEXT NOT NULL, number INTEGER NOT NULL, content_hash TEXT, reason TEXT, PRIMARY KEY (id, number)
+) WITHOUT ROWID;
 """
 
 
@@ -94,7 +123,7 @@ def _remedy(message: str) -> str:
         return "free some space and start again: what was stored is kept"
     if "readonly" in message or "unable to open" in message:
         return "check that the file and its folder exist and can be written to"
-    return "it is damaged or no catalogue: delete it and run the ingest stage again"
+    return f"it is damaged or no catalogue: {REBUILD}"
 
 
 def _check(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
@@ -102,7 +131,7 @@ def _check(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> No
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if tables == 0 and not read_only:
-        connection.execute("PRAGMA journal_mode = WAL")
+        choose_journal(connection, path.parent)
         connection.executescript(
             f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION};"
             f"PRAGMA application_id = {APPLICATION_ID}; COMMIT;"
@@ -111,9 +140,6 @@ def _check(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> No
     if application != APPLICATION_ID:
         raise CatalogueError(f"{path} is not a structure catalogue; name another file or delete it")
     if version != VERSION:
-        raise CatalogueError(
-            f"catalogue {path} has version {version}, this program reads {VERSION}; "
-            "delete it and run the ingest stage again"
-        )
+        raise CatalogueError(f"catalogue {path} has version {version}, this program reads {VERSION}; {REBUILD}")
     if not read_only:
-        connection.execute("PRAGMA journal_mode = WAL")
+        choose_journal(connection, path.parent)

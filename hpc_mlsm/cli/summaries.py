@@ -46,7 +46,7 @@ def _plan(summary: PlanSummary) -> str:
 def _ingest(summary: IngestSummary) -> str:
     return (
         f"{summary.structures} structures in the catalogue, {summary.rejects} rejected; "
-        f"{summary.files_parsed} files read, {summary.files_removed} gone"
+        f"{summary.files_parsed} files read, {summary.files_removed} gone; revision {summary.revision}"
     )
 
 

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from hpc_mlsm.catalog.database import Catalogue
+from hpc_mlsm.catalog.history import close_revision
 from hpc_mlsm.catalog.ingest import (
+    PARSER_VERSION,
     STARTER,
     IngestTask,
     failed_result,
@@ -13,6 +15,8 @@ from hpc_mlsm.catalog.ingest import (
     store_result,
     store_starter,
 )
+from hpc_mlsm.catalog.parsed import ParsedContents
+from hpc_mlsm.config.run_config import SourceSettings
 from hpc_mlsm.errors import CatalogueError
 from hpc_mlsm.runtime.events import stage_events
 from hpc_mlsm.stages.context import RunContext
@@ -29,42 +33,51 @@ class IngestSummary:
     rejects: int
     files_parsed: int
     files_removed: int
+    revision: int
 
 
 def run(context: RunContext) -> IngestSummary:
     """Bring the catalogue in line with its sources: new and changed files are read, vanished ones leave."""
     source = context.config.source
-    with Catalogue(context.run.catalogue) as catalogue:
+    path = context.run.catalogue
+    with Catalogue(path) as catalogue, ParsedContents(path, PARSER_VERSION) as parsed:
         files = scan_folder(source.cif_folder) if source.cif_folder else []
         kept = {file.name for file in files} | ({STARTER} if source.starter else set())
         removed = catalogue.remove_missing(kept)
         if source.starter:
             store_starter(catalogue, starter_set())
-        parsed = _parse(context, catalogue, plan_ingest(files, catalogue.files()))
+        digests = parsed.write_digests(path.with_name("known.sha256").resolve())
+        read = _parse(context, catalogue, parsed, plan_ingest(files, catalogue.files(), digests))
         counts = catalogue.counts()
+        revision = close_revision(catalogue, _source(source)).number
     if not counts.structures:
         raise CatalogueError(
             f"none of {counts.files} files gave a structure: {_by_reason(counts.by_reason)}; "
             f"each is in the rejects of {context.run.catalogue}"
         )
-    return IngestSummary(counts.structures, counts.rejects, parsed, len(removed))
+    return IngestSummary(counts.structures, counts.rejects, read, len(removed), revision)
 
 
-def _parse(context: RunContext, catalogue: Catalogue, tasks: list[IngestTask]) -> int:
+def _parse(context: RunContext, catalogue: Catalogue, parsed: ParsedContents, tasks: list[IngestTask]) -> int:
     """Read the files of the tasks; returns how many were new or had changed."""
     if not tasks:
         return 0
-    units, parsed = sum(task.units for task in tasks), 0
+    units, read = sum(task.units for task in tasks), 0
     with stage_events(
         context.on_event, STAGE, n_tasks=len(tasks), units="files", n_units=units, **context.size
     ) as listener:
         for outcome in context.executor.map_tasks(parse_files, tasks, stage=STAGE, on_event=listener):
             result = outcome.value or failed_result(outcome.task, str(outcome.error))
-            taken = store_result(catalogue, result)
+            taken = store_result(catalogue, result, parsed)
             for reject in (*(one for file in result.files for one in file.rejects), *taken):
                 context.set_aside(STAGE, reject)
-            parsed += sum(not file.unchanged for file in result.files)
-    return parsed
+            read += sum(not (file.unchanged or file.known) for file in result.files)
+    return read
+
+
+def _source(source: SourceSettings) -> str:
+    parts = ["starter set"] if source.starter else []
+    return ", ".join(parts + ([str(source.cif_folder)] if source.cif_folder else []))
 
 
 def _by_reason(rejects: dict[str, int]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from hpc_mlsm.errors import StoreError
+from hpc_mlsm.store.journal import choose_journal
 from hpc_mlsm.store.schema import SCHEMA_VERSION, ShardRecord, StructureRows
 
 INDEX_NAME = "index.sqlite"
@@ -18,7 +19,6 @@ BUSY_TIMEOUT_S = 60.0
 Mode = Literal["r", "a"]
 
 _APPLICATION_ID = 0x4D4C534D
-_LOCAL_FILE_SYSTEMS = frozenset({"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"})
 _TABLES = f"""
     CREATE TABLE IF NOT EXISTS shards (
         name TEXT PRIMARY KEY,
@@ -180,7 +180,7 @@ class Index:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if application == _APPLICATION_ID and version == SCHEMA_VERSION:
             if self.mode == "a":
-                _choose_journal(self._db, self.path.parent)
+                choose_journal(self._db, self.path.parent)
             return
         if application == _APPLICATION_ID:
             raise StoreError(
@@ -194,7 +194,7 @@ class Index:
         with self._writing():
             for statement in _TABLES.split(";"):
                 self._db.execute(statement)
-        _choose_journal(self._db, self.path.parent)
+        choose_journal(self._db, self.path.parent)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -240,34 +240,6 @@ def _pending(path: Path) -> bool:
     """Whether a writer is at work, or was killed, so that the database alone is not the whole truth."""
     journals = (path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-journal"))
     return any(journal.exists() and journal.stat().st_size for journal in journals)
-
-
-def _choose_journal(db: sqlite3.Connection, folder: Path) -> None:
-    """Write-ahead log, with which readers never wait, only where the processes certainly share one machine."""
-    wanted = "wal" if _file_system(folder) in _LOCAL_FILE_SYSTEMS else "delete"
-    if db.execute("PRAGMA journal_mode").fetchone()[0] == wanted:
-        return
-    try:
-        db.execute(f"PRAGMA journal_mode = {wanted}")
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:  # busy: another process came first and will have set it
-            raise
-
-
-def _file_system(folder: Path) -> str:
-    """Type of the file system that a folder lies on, empty where that cannot be told."""
-    try:
-        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
-    place = folder.resolve()
-    found = Path("/"), ""
-    for line in lines:
-        fields, _, tail = line.partition(" - ")
-        mount = Path(fields.split()[4].replace("\\040", " "))
-        if place.is_relative_to(mount) and len(mount.parts) >= len(found[0].parts):
-            found = mount, tail.split()[0]
-    return found[1]
 
 
 def _translate(path: Path, error: sqlite3.Error) -> StoreError:

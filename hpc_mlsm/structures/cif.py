@@ -29,6 +29,7 @@ from hpc_mlsm.structures.cif_symmetry import (
 )
 from hpc_mlsm.structures.cif_text import CifBlock, read_blocks, read_raw, unpacked
 from hpc_mlsm.structures.elements import formula_amounts
+from hpc_mlsm.structures.provenance import read_provenance, read_revision
 from hpc_mlsm.structures.structure import Cell, Reject, Structure
 from hpc_mlsm.structures.symmetry import cell_misfit
 
@@ -79,10 +80,10 @@ def parse_cif(text: bytes | str, source_id: str, source: str) -> tuple[list[Stru
             raise StructureError("no_atoms", f"none of the {len(blocks)} data blocks lists atoms")
     except StructureError as error:
         return [], [Reject(source_id, source, error.reason, error.detail)]
-    structures, rejects = [], []
+    structures, rejects, revision = [], [], read_revision(text)
     for block, identity in zip(with_atoms, _identities(with_atoms, source_id), strict=True):
         try:
-            structures.append(_structure(block, identity, source))
+            structures.append(_structure(block, identity, source, revision))
         except StructureError as error:
             rejects.append(Reject(identity, source, error.reason, error.detail))
     return structures, rejects
@@ -99,7 +100,7 @@ def _identities(blocks: Sequence[CifBlock], source_id: str) -> list[str]:
     return found
 
 
-def _structure(block: CifBlock, identity: str, source: str) -> Structure:
+def _structure(block: CifBlock, identity: str, source: str, revision: int | None) -> Structure:
     """The structure of one block in the first setting that holds together; raises StructureError."""
     cell, notes = read_cell(block)
     sites, site_notes = read_sites(block, cell)
@@ -116,6 +117,7 @@ def _structure(block: CifBlock, identity: str, source: str) -> Structure:
         source=_citation(block) or source,
         notes=(*notes, *site_notes),
         r_factor=_r_factor(block),
+        provenance=read_provenance(block, sites, revision),
     )
     error: StructureError | None = None
     usable: Structure | None = None

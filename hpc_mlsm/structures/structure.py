@@ -68,6 +68,33 @@ class Site:
     u_aniso: tuple[float, float, float, float, float, float] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a source says of a structure besides its atoms.
+
+    ``temperature`` (K) and ``pressure`` (kPa) of the measurement, ``z`` formula units in a cell, ``year`` of the
+    publication, ``revision`` of the entry in its database; None where not stated. ``flags`` are of those in FLAGS.
+    """
+
+    year: int | None = None
+    temperature: float | None = None
+    pressure: float | None = None
+    z: int | None = None
+    revision: int | None = None
+    flags: tuple[str, ...] = ()
+
+
+FLAGS: dict[str, str] = {
+    "disordered": "atoms that share places, or are listed in groups of disorder",
+    "partial_occupancy": "sites that are not fully occupied",
+    "no_hydrogens": "hydrogen is in the formula, but in no site",
+    "duplicate": "the database names another entry of the same structure",
+    "retracted": "the publication was retracted",
+    "theoretical": "calculated, not measured",
+}
+"""Flags of a structure, and what they mean."""
+
+
 @dataclass(frozen=True)
 class UnitCell:
     """All atoms of one cell, as arrays over N atoms.
@@ -108,6 +135,7 @@ class Structure:
     source: str = ""
     notes: tuple[str, ...] = field(default=())
     r_factor: float | None = None
+    provenance: Provenance = Provenance()
 
     @cached_property
     def unit_cell(self) -> UnitCell:
@@ -147,7 +175,7 @@ class Structure:
     @cached_property
     def content_hash(self) -> str:
         """Hash of what the patterns depend on: cell, operations and sites; not of names or provenance."""
-        cell = json.dumps(_fields(self.cell), sort_keys=True)
+        cell = json.dumps({key: float(value) for key, value in _fields(self.cell).items()}, sort_keys=True)
         sites = json.dumps([_fields(site) for site in self.sites], sort_keys=True)
         return hashlib.sha256(f"[{cell}, {_sorted_json(self.operations)}, {sites}]".encode()).hexdigest()[:16]
 
@@ -160,7 +188,8 @@ class Structure:
 
     def to_json(self) -> str:
         """Text that ``from_json`` reads back to an equal structure."""
-        content = _fields(self) | {"cell": _fields(self.cell), "sites": [_fields(site) for site in self.sites]}
+        parts = {"cell": _fields(self.cell), "provenance": _fields(self.provenance)}
+        content = _fields(self) | parts | {"sites": [_fields(site) for site in self.sites]}
         return json.dumps(content, separators=(",", ":"))
 
     @classmethod
@@ -172,8 +201,10 @@ class Structure:
             aniso = site.pop("u_aniso")
             sites.append(Site(**site, u_aniso=tuple(aniso) if aniso else None))
         cell = Cell(**raw.pop("cell"))
+        known = raw.pop("provenance", {})
+        provenance = Provenance(**known | {"flags": tuple(known.get("flags", ()))})
         tuples: dict[str, Any] = {key: tuple(raw.pop(key)) for key in ("operations", "notes")}
-        return cls(**raw, **tuples, cell=cell, sites=tuple(sites))
+        return cls(**raw, **tuples, cell=cell, sites=tuple(sites), provenance=provenance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +222,7 @@ def _sorted_json(operations: tuple[str, ...]) -> str:
     return json.dumps(sorted(operations))
 
 
-def _fields(value: Structure | Cell | Site) -> dict[str, Any]:
+def _fields(value: Structure | Cell | Site | Provenance) -> dict[str, Any]:
     """Fields by name, as ``dataclasses.asdict`` without its deep copies, which cost more than parsing a CIF."""
     return {name: getattr(value, name) for name in value.__dataclass_fields__}
 

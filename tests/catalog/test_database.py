@@ -205,13 +205,15 @@ def test_a_second_writer_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_damaged_structure_is_noticed_when_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "c.sqlite"
     filled(path).close()
-    for change in ("replace(json, '3.52', '3.53')", "substr(json, 1, 50)", "'{}'"):
-        raw = sqlite3.connect(path)
-        (original,) = raw.execute("SELECT json FROM structures WHERE id = 'ni'").fetchone()
-        raw.execute(f"UPDATE structures SET json = {change} WHERE id = 'ni'")
+    raw = sqlite3.connect(path)
+    (original,) = raw.execute("SELECT sites FROM atoms JOIN structures ON structure = key WHERE id = 'ni'").fetchone()
+    for damaged in (original.replace("0.005", "0.006"), original[:20], "{}", "[[1]]"):
+        raw.execute("UPDATE atoms SET sites = ? WHERE sites LIKE '%Ni%' OR length(sites) < 25", (damaged,))
         raw.commit()
         with Catalogue(path, read_only=True) as catalogue, pytest.raises(CatalogueError, match="'ni' is damaged"):
             list(catalogue.structures())
-        raw.execute("UPDATE structures SET json = ? WHERE id = 'ni'", (original,))
-        raw.commit()
-        raw.close()
+    raw.execute("UPDATE structures SET a = 3.53 WHERE id = 'cu'")
+    raw.commit()
+    raw.close()
+    with Catalogue(path, read_only=True) as catalogue, pytest.raises(CatalogueError, match="'cu' is damaged"):
+        list(catalogue.structures(["cu"]))

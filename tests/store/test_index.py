@@ -7,6 +7,7 @@ from storemaker import CONFIG, rows_by_structure, start_python
 
 from hpc_mlsm.errors import StoreError
 from hpc_mlsm.store import index as index_module
+from hpc_mlsm.store import journal as journal_module
 from hpc_mlsm.store.index import INDEX_NAME, Index
 from hpc_mlsm.store.patterns import PatternStore
 from hpc_mlsm.store.schema import ShardRecord, StructureRows
@@ -152,16 +153,16 @@ def test_the_journal_is_a_write_ahead_log_only_on_a_local_file_system(
 ) -> None:
     path = tmp_path / INDEX_NAME
     with monkeypatch.context() as patch:
-        patch.setattr(index_module, "_file_system", lambda _: "lustre")
+        patch.setattr(journal_module, "_file_system", lambda _: "lustre")
         Index(path, "a").close()
         assert journal_mode(path) == "delete"
         Index(path, "r").close()
     with monkeypatch.context() as patch:
-        patch.setattr(index_module, "_file_system", lambda _: "ext4")
+        patch.setattr(journal_module, "_file_system", lambda _: "ext4")
         Index(path, "a").close()
         assert journal_mode(path) == "wal"
         with Index(path, "r"):  # another process has it open: the mode stays what it is
-            patch.setattr(index_module, "_file_system", lambda _: "nfs4")
+            patch.setattr(journal_module, "_file_system", lambda _: "nfs4")
             patch.setattr(index_module, "BUSY_TIMEOUT_S", 0.1)
             Index(path, "a").close()
 
@@ -169,13 +170,13 @@ def test_the_journal_is_a_write_ahead_log_only_on_a_local_file_system(
 def test_the_type_of_a_file_system_is_known_where_mounts_can_be_listed(
     small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert index_module._file_system(small_disk / "pdf") == "tmpfs"
+    assert journal_module._file_system(small_disk / "pdf") == "tmpfs"
 
     def refuse(*_: object, **__: object) -> str:
         raise PermissionError
 
     monkeypatch.setattr(Path, "read_text", refuse)
-    assert index_module._file_system(small_disk) == ""
+    assert journal_module._file_system(small_disk) == ""
 
 
 def test_waiting_for_another_writer_ends_with_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
