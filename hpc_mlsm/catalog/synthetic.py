@@ -99,3 +99,13 @@ def make_synthetic(task: SyntheticTask) -> IngestResult:
     outcome = outcome_of(len(entries), len(rejects))
     record = FileRecord(task.path, task.sha256, 0, -1, PARSER_VERSION, outcome)
     return IngestResult((FileResult(record, tuple(entries), tuple(rejects)),))
+
+
+def failed_synthetic(task: SyntheticTask, why: str) -> IngestResult:
+    """The result of a task that could not be finished: its crystals are refused, and made again by the next ingest."""
+    rejects = tuple(
+        Reject(task.settings.id_of(number), task.path, "generator_error", f"making it up was given up: {why}")
+        for number in range(task.first, task.first + task.count)
+    )
+    record = FileRecord(task.path, "", 0, -1, PARSER_VERSION, outcome_of(0, len(rejects)))
+    return IngestResult((FileResult(record, (), rejects),))

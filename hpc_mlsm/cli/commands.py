@@ -18,10 +18,11 @@ from hpc_mlsm.runtime.accounts import Accounts
 from hpc_mlsm.runtime.events import EventBus
 from hpc_mlsm.runtime.factory import take_place
 from hpc_mlsm.runtime.signals import RESUME_STATUS, Interrupted
-from hpc_mlsm.stages import evaluate, group, ingest, networks, plan, predict, report, simulate, train
+from hpc_mlsm.stages import evaluate, group, ingest, networks, plan, predict, report, simulate, train, train_powder
 from hpc_mlsm.stages.context import RunContext, open_run
-from hpc_mlsm.stages.network_data import network_data
+from hpc_mlsm.stages.network_data import networks_of
 from hpc_mlsm.stages.run_directory import RunDirectory, resolve
+from hpc_mlsm.stages.submit import stages_of
 from hpc_mlsm.structures.element_filter import ElementFilter
 
 STAGES: dict[str, Callable[[RunContext], Any]] = {
@@ -64,8 +65,9 @@ def run_stage(name: str, target: Path, run: Path | None, overrides: list[str]) -
     """Run one stage and print what it did; on several ranks, train a network with all of them."""
     if name == "train":
         directory, config = resolve(target, run, overrides)
-        if config.train.cnn is not None and networks.is_helper(config.executor):
-            networks.help_training(directory.path, config.executor, *network_data(directory, config))
+        if config.networks and networks.is_helper(config.executor):
+            for data, settings in networks_of(directory, config):
+                networks.help_training(directory.path, config.executor, data, settings)
             return
     with _opened(target, run, overrides) as (context, console):
         console.print(summaries.line(name, STAGES[name](context)), soft_wrap=True)
@@ -79,7 +81,8 @@ def run_all(target: Path, run: Path | None, overrides: list[str]) -> None:
         if planned.refusal:
             raise PlanError(planned.refusal)
         console.print(summaries.line("plan", planned), soft_wrap=True)
-        for name in ("ingest", "simulate", "group", "train", "evaluate"):
+        train_powder.refuse_missing_packages(context.config)
+        for name in (one for one in stages_of(context.config) if one not in ("predict", "report")):
             console.print(summaries.line(name, STAGES[name](context)), soft_wrap=True)
         settings = context.config.predict
         classified = None

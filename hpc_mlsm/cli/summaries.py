@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from hpc_mlsm.archive.tables import candidate_table
+from hpc_mlsm.evaluation.fold_files import FoldStudy
+from hpc_mlsm.evaluation.fold_tables import model_tables
 from hpc_mlsm.runtime.accounts import StageAccount
 from hpc_mlsm.runtime.submit import JobState
 from hpc_mlsm.stages.evaluate import Evaluation
@@ -23,6 +25,7 @@ from hpc_mlsm.stages.refine import RefineSummary
 from hpc_mlsm.stages.simulate import SimulateSummary
 from hpc_mlsm.stages.status import StageStatus
 from hpc_mlsm.stages.train import TrainSummary
+from hpc_mlsm.stages.train_powder import ForestSummary, PowderTrained
 
 MAX_PATTERNS_SHOWN = 25
 MAX_FULL_TABLES = 2
@@ -47,6 +50,7 @@ def _ingest(summary: IngestSummary) -> str:
     return (
         f"{summary.structures} structures in the catalogue, {summary.rejects} rejected; "
         f"{summary.files_parsed} files read, {summary.files_removed} gone; revision {summary.revision}"
+        + (f", {summary.made_up} synthetic crystals made" if summary.made_up else "")
     )
 
 
@@ -72,8 +76,12 @@ def _group(summary: GroupSummary) -> str:
     )
 
 
-def _train(summary: TrainSummary | NetworkSummary) -> str:
+def _train(summary: TrainSummary | NetworkSummary | ForestSummary | PowderTrained) -> str:
+    if isinstance(summary, PowderTrained):
+        return "; ".join(map(_train, summary.models))
     again = " (unchanged)" if summary.reused else ""
+    if isinstance(summary, ForestSummary):
+        return f"{summary.name} of {summary.trees} trees on {summary.train_rows} patterns{again}"
     if isinstance(summary, NetworkSummary):
         return (
             f"{summary.name} on {summary.train_rows} patterns, {summary.epochs} epochs on {summary.ranks} "
@@ -86,7 +94,11 @@ def _train(summary: TrainSummary | NetworkSummary) -> str:
     )
 
 
-def _evaluate(evaluation: Evaluation) -> str:
+def _evaluate(evaluation: Evaluation | FoldStudy | None) -> str:
+    if evaluation is None:
+        return "no cross-validation wanted (classify.cross_validate)"
+    if isinstance(evaluation, FoldStudy):
+        return "\n" + "\n".join(table.text() for table in model_tables(evaluation.results))
     parts = [
         f"{name} " + ", ".join(f"top-{k} {share:.1%}" for k, share in scores.top_k.items())
         for name, scores in evaluation.scores.items()

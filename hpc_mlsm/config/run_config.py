@@ -8,27 +8,34 @@ from annotated_types import Ge, Interval, MinLen
 
 from hpc_mlsm.catalog.select import Selection
 from hpc_mlsm.errors import ConfigError
+from hpc_mlsm.evaluation.classify_settings import ClassifySettings, ModelName
 from hpc_mlsm.evaluation.splits import SplitSettings, split_variants
 from hpc_mlsm.grouping.settings import GroupSettings
-from hpc_mlsm.models.cnn_settings import CnnSettings
+from hpc_mlsm.models.cnn_settings import CnnSettings, PaperCnnSettings
+from hpc_mlsm.models.forest_settings import ExtraTreesSettings, ForestSettings
 from hpc_mlsm.models.settings import BoostedSettings, RetrievalSettings, TogetherSettings
 from hpc_mlsm.refinement.settings import SeriesSettings
 from hpc_mlsm.runtime.settings import ExecutorSettings
 from hpc_mlsm.scattering.kinds import PatternSettings
 from hpc_mlsm.scattering.settings import PdfSettings
 from hpc_mlsm.structures.element_filter import ElementFilter
+from hpc_mlsm.structures.synthetic import SyntheticSettings
 
 
 @dataclass(frozen=True)
 class SourceSettings:
-    """Where structures come from: the built-in starter set, a folder of CIFs, or both."""
+    """Where structures come from: the built-in starter set, a folder of CIFs, made-up crystals, or several of them."""
 
     starter: bool = True
     cif_folder: Path | None = None
+    synthetic: SyntheticSettings | None = None
 
     def __post_init__(self) -> None:
-        if not self.starter and self.cif_folder is None:
-            raise ConfigError("there are no structures; set cif_folder to a folder of CIFs, or starter to true")
+        if not self.starter and self.cif_folder is None and not (self.synthetic and self.synthetic.count):
+            raise ConfigError(
+                "there are no structures; set cif_folder to a folder of CIFs, starter to true, or synthetic.count to a "
+                "number of made-up crystals"
+            )
 
 
 @dataclass(frozen=True)
@@ -37,8 +44,11 @@ class TrainSettings:
 
     Attributes
     ----------
-    cnn
-        The network that runs of powder patterns train; None trains none.
+    cnn, cnn_paper
+        The networks of runs of powder patterns, where ``classify.models`` names them; ``cnn`` may describe the
+        published one as well.
+    forest, extra_trees
+        The forests of such runs.
     workers
         Over how many workers training of boosted trees is divided; 1 trains in this process, with all its cores.
         ``auto`` takes all workers of the executors ``runner``, ``mpi`` and ``slurm``, and this process otherwise.
@@ -47,8 +57,18 @@ class TrainSettings:
     boosted: BoostedSettings = field(default_factory=BoostedSettings)
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
     cnn: CnnSettings | None = None
+    cnn_paper: PaperCnnSettings = field(default_factory=PaperCnnSettings)
+    forest: ForestSettings = field(default_factory=ForestSettings)
+    extra_trees: ExtraTreesSettings = field(default_factory=ExtraTreesSettings)
     workers: Literal["auto"] | Annotated[int, Ge(1)] = "auto"
     together: TogetherSettings = field(default_factory=TogetherSettings)
+
+    def __post_init__(self) -> None:
+        for name, wanted in (("forest", "random_forest"), ("extra_trees", "extra_trees")):
+            if (found := getattr(self, name).kind) != wanted:
+                raise ConfigError(f"{name}.kind: found {found!r}; under {name} it is {wanted!r}, leave it out")
+        if self.cnn_paper.network != "paper":
+            raise ConfigError("cnn_paper.network: the residual network has its settings under cnn")
 
 
 @dataclass(frozen=True)
@@ -90,6 +110,7 @@ class RunConfig:
     select: Selection = field(default_factory=Selection)
     simulate: PatternSettings = field(default_factory=PdfSettings)
     group: GroupSettings = field(default_factory=GroupSettings)
+    classify: ClassifySettings = field(default_factory=ClassifySettings)
     split: SplitSettings = field(default_factory=SplitSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
     predict: PredictSettings = field(default_factory=PredictSettings)
@@ -104,6 +125,25 @@ class RunConfig:
             raise ConfigError(
                 f"name: found {self.name!r}; the run's folder is called so, which forbids / anywhere and . in front"
             )
+
+    @property
+    def models(self) -> tuple[ModelName, ...]:
+        """The models that a run of powder patterns trains; none in runs of other patterns."""
+        if self.simulate.kind != "powder":
+            return ()
+        if self.classify.models is not None:
+            return self.classify.models
+        if self.train.cnn is None:
+            return ("forest", "extra_trees")
+        return ("cnn-paper",) if self.train.cnn.network == "paper" else ("cnn",)
+
+    @property
+    def networks(self) -> dict[ModelName, CnnSettings]:
+        """The networks among the models, and their settings."""
+        own, paper = self.train.cnn, self.train.cnn_paper.plain_settings()
+        if own is not None and own.network == "paper":
+            own, paper = None, own
+        return {name: paper if name == "cnn-paper" else own or CnnSettings() for name in self.models if "cnn" in name}
 
     @property
     def pdf(self) -> PdfSettings:

@@ -52,9 +52,14 @@ class Folds:
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
 
+    @property
+    def n_folds(self) -> int:
+        """How many folds there are."""
+        return int(self.fold_of.max()) + 1
+
     def validation_fold(self, fold: int) -> int:
         """The fold to stop training by where ``fold`` is tested: the next one round."""
-        return (fold + 1) % (int(self.fold_of.max()) + 1)
+        return (fold + 1) % self.n_folds
 
 
 def composition_key(formula: str, space_group: int) -> str:

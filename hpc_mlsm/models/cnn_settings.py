@@ -1,6 +1,6 @@
 """Settings of the convolutional networks: the published one and a smaller, residual one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval, Lt, MinLen
@@ -86,26 +86,34 @@ class CnnSettings:
     stall_s: Annotated[float, Ge(1)] = 300.0
     seed: Annotated[int, Ge(0), Lt(2**31)] = 0
 
-    @classmethod
-    def paper(cls, **changes: object) -> "CnnSettings":
+    @staticmethod
+    def paper(**changes: object) -> "CnnSettings":
         """``cnn-paper``: the network and training of CrystalMELA (J. Appl. Cryst. 2023)."""
-        published: dict[str, object] = {
-            "network": "paper",
-            "scale": "linear",
-            "epochs": 1000,
-            "learning_rate": 1e-3,
-            "schedule": "constant",
-            "warmup_epochs": 0.0,
-            "weight_decay": 0.0,
-            "dropout": 0.3,
-            "l2": 1e-4,
-            "label_smoothing": 0.0,
-            "stretch": 0.0,
-            "heights": 0.0,
-            "patience": 50,
-            "min_delta": 1e-7,
-        }
-        return cls(**{**published, **changes})  # type: ignore[arg-type]
+        return PaperCnnSettings(**changes).plain_settings()  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class PaperCnnSettings(CnnSettings):
+    """The published network and its training; as ``CnnSettings``, with the defaults of ``CnnSettings.paper``."""
+
+    network: Literal["paper", "residual"] = "paper"
+    scale: Literal["linear", "sqrt"] = "linear"
+    epochs: Annotated[int, Ge(1)] = 1000
+    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: Annotated[float, Ge(0)] = 0.0
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.3
+    l2: Annotated[float, Ge(0)] = 1e-4
+    label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
+    stretch: Annotated[float, Interval(ge=0, le=0.5)] = 0.0
+    heights: Annotated[float, Interval(ge=0, le=3)] = 0.0
+    patience: Annotated[int, Ge(1)] = 50
+    min_delta: Annotated[float, Ge(0)] = 1e-7
+
+    def plain_settings(self) -> CnnSettings:
+        """The same settings as those of any network."""
+        return CnnSettings(**{one.name: getattr(self, one.name) for one in fields(CnnSettings)})
 
 
 NOT_OF_THE_RESULT = ("device", "precision", "threads", "checkpoint_minutes", "stall_s")

@@ -36,3 +36,10 @@ class ForestSettings:
     class_weight: Literal["none", "balanced"] = "none"
     trees_per_task: Annotated[int, Ge(1)] = 10
     seed: Annotated[int, Ge(0)] = 0
+
+
+@dataclass(frozen=True)
+class ExtraTreesSettings(ForestSettings):
+    """Extremely randomised trees; otherwise as ``ForestSettings``."""
+
+    kind: FeatureSet = "extra_trees"

@@ -1,6 +1,6 @@
 """Cross-validation of a network: one fold is one task, on any executor."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,7 +29,7 @@ class CnnFold:
     """Train on all structures but those of a fold and of another that training is stopped by; a picklable task.
 
     ``labels`` and ``folds`` name files of int64 (structures,), in the order of ``store.ids()``, with fold -1 for
-    structures that are always trained on; ``fingerprint`` names the patterns, labels and folds.
+    structures that are always trained on and lower ones for those that are left out; ``fingerprint`` names the patterns, labels and folds.
     """
 
     id: str
@@ -69,6 +69,7 @@ def cross_validate_cnn(
     folder: Path,
     fingerprint: str,
     on_event: Listener = ignore,
+    done: Collection[int] = (),
 ) -> Iterator[FoldResult]:
     """Train and test on every fold, as workers come free; a fold that was interrupted goes on from its checkpoint.
 
@@ -81,6 +82,8 @@ def cross_validate_cnn(
         Shared with the workers, for checkpoints and histories.
     fingerprint
         Names the patterns, labels and folds.
+    done
+        Folds that are not wanted again.
 
     Raises
     ------
@@ -105,8 +108,11 @@ def cross_validate_cnn(
             fingerprint,
         )
         for fold in range(n_folds)
+        if fold not in done
     ]
-    with stage_events(on_event, STAGE, n_tasks=n_folds, units="folds", n_units=n_folds) as listener:
+    if not tasks:
+        return
+    with stage_events(on_event, STAGE, n_tasks=len(tasks), units="folds", n_units=len(tasks)) as listener:
         for outcome in executor.map_tasks(train_fold, tasks, stage=STAGE, on_event=listener):
             if outcome.error is not None:
                 raise outcome.error
@@ -128,7 +134,7 @@ def train_fold(task: CnnFold) -> FoldResult:
         if len(store.ids()) != len(labels):
             raise StoreError(f"{len(labels)} labels are for another store, which has {len(store.ids())} structures")
         chosen = [
-            (folds != task.fold) & (folds != task.validation_fold),
+            (folds != task.fold) & (folds != task.validation_fold) & (folds >= -1),
             folds == task.validation_fold,
             folds == task.fold,
         ]

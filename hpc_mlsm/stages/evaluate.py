@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from hpc_mlsm.durable import write_durably
 from hpc_mlsm.errors import RunError
+from hpc_mlsm.evaluation.fold_files import FoldStudy
 from hpc_mlsm.evaluation.scores import ClassScore, Scores, ScoreSheet
 from hpc_mlsm.models.bundle import Bundle, bundle_hash, load_bundle
 from hpc_mlsm.models.calibration import expected_calibration_error
 from hpc_mlsm.runtime.events import stage_events
 from hpc_mlsm.runtime.resources import usable_cores
+from hpc_mlsm.stages import cross_validate
 from hpc_mlsm.stages.context import RunContext, finished
 from hpc_mlsm.stages.group import current_groups
 from hpc_mlsm.stages.rows import LabelledRows
@@ -39,9 +41,14 @@ class Evaluation:
     references_per_structure: int
 
 
-def run(context: RunContext) -> Evaluation:
-    """Score the models on the test rows, unless that was done for this bundle already."""
+def run(context: RunContext) -> Evaluation | FoldStudy | None:
+    """Score the models on the test rows, unless that was done for this bundle already.
+
+    Models of powder patterns are cross-validated; None where the configuration wants that not.
+    """
     config, run = context.config, context.run
+    if config.simulate.kind == "powder":
+        return cross_validate.run(context)
     with PatternStore.open(run.patterns, "r") as store:
         groups = current_groups(run, store, config)
         bundle = load_bundle(run.model)

@@ -1,4 +1,4 @@
-"""Ingest: the starter set and folders of CIFs into the catalogue."""
+"""Ingest: the starter set, folders of CIFs and made-up crystals into the catalogue."""
 
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from hpc_mlsm.catalog.ingest import (
     store_starter,
 )
 from hpc_mlsm.catalog.parsed import ParsedContents
+from hpc_mlsm.catalog.synthetic import SyntheticTask, failed_synthetic, make_synthetic, plan_synthetic, synthetic_tasks
 from hpc_mlsm.config.run_config import SourceSettings
 from hpc_mlsm.errors import CatalogueError
 from hpc_mlsm.runtime.events import stage_events
@@ -27,13 +28,14 @@ STAGE = "ingest"
 
 @dataclass(frozen=True)
 class IngestSummary:
-    """What the catalogue holds, and how many files were read for it this time."""
+    """What the catalogue holds, how many files were read for it this time, and how many crystals were made up."""
 
     structures: int
     rejects: int
     files_parsed: int
     files_removed: int
     revision: int
+    made_up: int = 0
 
 
 def run(context: RunContext) -> IngestSummary:
@@ -42,12 +44,14 @@ def run(context: RunContext) -> IngestSummary:
     path = context.run.catalogue
     with Catalogue(path) as catalogue, ParsedContents(path, PARSER_VERSION) as parsed:
         files = scan_folder(source.cif_folder) if source.cif_folder else []
-        kept = {file.name for file in files} | ({STARTER} if source.starter else set())
+        invented = synthetic_tasks(source.synthetic) if source.synthetic else []
+        kept = {file.name for file in files} | {task.path for task in invented} | ({STARTER} if source.starter else set())
         removed = catalogue.remove_missing(kept)
         if source.starter:
             store_starter(catalogue, starter_set())
         digests = parsed.write_digests(path.with_name("known.sha256").resolve())
         read = _parse(context, catalogue, parsed, plan_ingest(files, catalogue.files(), digests))
+        made = _make(context, catalogue, plan_synthetic(source.synthetic, catalogue.files())) if source.synthetic else 0
         counts = catalogue.counts()
         revision = close_revision(catalogue, _source(source)).number
     if not counts.structures:
@@ -55,7 +59,7 @@ def run(context: RunContext) -> IngestSummary:
             f"none of {counts.files} files gave a structure: {_by_reason(counts.by_reason)}; "
             f"each is in the rejects of {context.run.catalogue}"
         )
-    return IngestSummary(counts.structures, counts.rejects, read, len(removed), revision)
+    return IngestSummary(counts.structures, counts.rejects, read, len(removed), revision, made)
 
 
 def _parse(context: RunContext, catalogue: Catalogue, parsed: ParsedContents, tasks: list[IngestTask]) -> int:
@@ -77,7 +81,25 @@ def _parse(context: RunContext, catalogue: Catalogue, parsed: ParsedContents, ta
 
 def _source(source: SourceSettings) -> str:
     parts = ["starter set"] if source.starter else []
-    return ", ".join(parts + ([str(source.cif_folder)] if source.cif_folder else []))
+    parts += [str(source.cif_folder)] if source.cif_folder else []
+    parts += [f"{source.synthetic.count} synthetic crystals"] if source.synthetic else []
+    return ", ".join(parts)
+
+
+def _make(context: RunContext, catalogue: Catalogue, tasks: list[SyntheticTask]) -> int:
+    """Make the crystals of the tasks; returns how many there are of them."""
+    if not tasks:
+        return 0
+    units, made = sum(task.units for task in tasks), 0
+    with stage_events(
+        context.on_event, STAGE, n_tasks=len(tasks), units="crystals", n_units=units, **context.size
+    ) as listener:
+        for outcome in context.executor.map_tasks(make_synthetic, tasks, stage=STAGE, on_event=listener):
+            result = outcome.value or failed_synthetic(outcome.task, str(outcome.error))
+            for reject in (*(one for file in result.files for one in file.rejects), *store_result(catalogue, result)):
+                context.set_aside(STAGE, reject)
+            made += sum(len(file.structures) for file in result.files)
+    return made
 
 
 def _by_reason(rejects: dict[str, int]) -> str:

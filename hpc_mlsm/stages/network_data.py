@@ -1,64 +1,84 @@
-"""What the network of a run learns: the crystal systems of its structures, and where asked space groups and cells."""
+"""What the networks of a run learn: the crystal systems of its structures, and where asked space groups and cells."""
+
+from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpc_mlsm.catalog.database import Catalogue
 from hpc_mlsm.catalog.rows import Summary
 from hpc_mlsm.config.fingerprint import fingerprint
 from hpc_mlsm.config.run_config import RunConfig
-from hpc_mlsm.errors import ConfigError, RunError
-from hpc_mlsm.evaluation.folds import FoldSettings, assign_folds, composition_key
+from hpc_mlsm.errors import ConfigError
+from hpc_mlsm.evaluation.classify_settings import model_folder
+from hpc_mlsm.evaluation.folds import FoldSettings, assign_folds
 from hpc_mlsm.models.cnn_settings import CnnSettings
 from hpc_mlsm.scattering.powder.settings import PowderSettings
+from hpc_mlsm.stages.data_sets import LabelledSet, labelled_sets
 from hpc_mlsm.stages.networks import NetworkData, cell_targets
 from hpc_mlsm.stages.run_directory import RunDirectory
-from hpc_mlsm.store.patterns import PatternStore
-from hpc_mlsm.structures.labels import CRYSTAL_SYSTEMS, system_labels
+from hpc_mlsm.structures.labels import CRYSTAL_SYSTEMS
 
 
-def network_data(run: RunDirectory, config: RunConfig) -> tuple[NetworkData, CnnSettings]:
-    """The data of the network that a configuration asks for, and its settings; the same on all ranks.
-
-    A part of about ``split.validation`` of the structures ends the training. It has its share of every crystal system,
-    and no composition with the same space group is on both sides.
+def networks_of(run: RunDirectory, config: RunConfig) -> Iterator[tuple[NetworkData, CnnSettings]]:
+    """The networks that a configuration asks for, by data set, and their settings; the same on all ranks.
 
     Raises
     ------
     ConfigError
-        If the run asks for no network, or is not about powder patterns.
+        If the run is not about powder patterns.
     RunError
         If the patterns of some structures are missing.
     """
-    settings, simulate = config.train.cnn, config.simulate
-    if settings is None or not isinstance(simulate, PowderSettings):
-        raise ConfigError("networks learn powder patterns: set simulate.kind to powder, and train.cnn")
-    with PatternStore.open(run.patterns, "r") as store, Catalogue(run.catalogue, read_only=True) as catalogue:
-        ids = store.ids()
-        summaries = list(catalogue.summaries(ids))
-        content = store.fingerprint()
-    if not ids:
-        raise RunError(f"{run.patterns} holds no patterns; run the simulate stage")
-    radiation = simulate.radiation
-    groups = [one.space_group for one in summaries]
-    labels = system_labels(groups)
-    share = FoldSettings(max(2, round(1 / config.split.validation)), rare="spread", seed=config.split.seed)
-    members = [composition_key(one.formula, one.space_group) for one in summaries]
-    validation = assign_folds(members, labels, CRYSTAL_SYSTEMS, share).fold_of == 0
-    data = NetworkData(
-        name="cnn-paper" if settings.network == "paper" else "cnn",
+    for one in labelled_sets(run, config):
+        for name, settings in config.networks.items():
+            yield network_data(run, config, one, name), settings
+
+
+def network_data(run: RunDirectory, config: RunConfig, part: LabelledSet, name: str) -> NetworkData:
+    """The data of one network.
+
+    About ``split.validation`` of the structures end the training. They have their share of every crystal system, and no
+    composition with the same space group is on both sides.
+
+    Raises
+    ------
+    ConfigError
+        If the run is not about powder patterns.
+    """
+    if not isinstance(config.simulate, PowderSettings):
+        raise ConfigError("networks learn powder patterns: set simulate.kind to powder")
+    with Catalogue(run.catalogue, read_only=True) as catalogue:
+        summaries = list(catalogue.summaries(part.ids))
+    validation = _ends_training(part, config)
+    return NetworkData(
+        name=model_folder(name, part.name),
         store=run.patterns,
         classes=CRYSTAL_SYSTEMS,
         targets={
-            "class": labels,
-            "space_group": np.array(groups, dtype=np.int64) - 1,
+            "class": part.labels,
+            "space_group": np.array([one.space_group for one in summaries], dtype=np.int64) - 1,
             "cell": cell_targets(np.array([_cell(one) for one in summaries])),
         },
-        train=~validation,
+        train=part.inside & ~validation,
         validation=validation,
-        wavelength=float(np.dot(radiation.fractions, radiation.wavelengths)),
-        fingerprint=fingerprint(content, config.split),
+        wavelength=mean_wavelength(config.simulate),
+        fingerprint=fingerprint(part.fingerprint, config.split),
     )
-    return data, settings
+
+
+def mean_wavelength(settings: PowderSettings) -> float:
+    """Of the radiation, Å."""
+    return float(np.dot(settings.radiation.fractions, settings.radiation.wavelengths))
+
+
+def _ends_training(part: LabelledSet, config: RunConfig) -> NDArray[np.bool_]:
+    share = FoldSettings(max(2, round(1 / config.split.validation)), rare="spread", seed=config.split.seed)
+    chosen = np.flatnonzero(part.inside)
+    members = [part.compositions[k] for k in chosen]
+    validation = np.zeros(len(part.ids), dtype=bool)
+    validation[chosen] = assign_folds(members, part.labels[chosen], CRYSTAL_SYSTEMS, share).fold_of == 0
+    return validation
 
 
 def _cell(one: Summary) -> tuple[float, ...]:

@@ -71,7 +71,7 @@ def run(context: RunContext, *, timed: int = TIMED_STRUCTURES, patterns: int | N
     )
     memory = available_memory()
     try:
-        trees = config.train.cnn is None
+        trees = config.simulate.kind == "pdf"
         refuse_what_cannot_fit(projection, run.path, memory, sharing=sharing(config.executor), training=trees)
         refusal = ""
     except PlanError as error:
@@ -106,8 +106,8 @@ def inventory(context: RunContext, timed: int = TIMED_STRUCTURES) -> tuple[Inven
         shares=(config.split.validation, config.split.test),
         train_workers=None if config.train.workers == "auto" else config.train.workers,
         least_rows=MIN_ROWS,
-        network=config.train.cnn,
-        class_patterns=class_patterns(run, config, [key for key, _ in wanted]) if config.train.cnn else (),
+        network=next(iter(config.networks.values()), None),
+        class_patterns=class_patterns(run, config, [key for key, _ in wanted]) if config.networks else (),
     )
     return what, speed
 

@@ -105,7 +105,7 @@ def _networks(what: Inventory, patterns: int | None) -> tuple[NetworkNeed, ...]:
 def shapes(config: RunConfig, site: SiteProfile) -> list[StageShape]:
     """What the site gives each stage of the run."""
     found = [_shape(stage, resources_of(stage, config, site), site) for stage in stages_of(config)]
-    if site.stages.train_networks is None or config.train.cnn is None:
+    if site.stages.train_networks is None or not config.networks:
         return found
     return [replace(shape, executor="ranks") if shape.stage == "train" else shape for shape in found]
 

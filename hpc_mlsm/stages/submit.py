@@ -33,7 +33,8 @@ DRAIN_MARGIN = 0.8
 def stages_of(config: RunConfig) -> list[str]:
     """The stages that a run of this configuration has, in their order."""
     predict = ["predict"] if config.predict.patterns or config.predict.samples else []
-    return ["ingest", "simulate", "group", "train", "evaluate", *predict, "report"]
+    group = ["group"] if config.simulate.kind == "pdf" else []
+    return ["ingest", "simulate", *group, "train", "evaluate", *predict, "report"]
 
 
 def job_scripts(run: RunDirectory, config: RunConfig, site: SiteProfile) -> list[JobScript]:
@@ -76,7 +77,7 @@ def submit(run: RunDirectory, config: RunConfig, jobs: Sequence[JobScript]) -> l
 
 def resources_of(stage: str, config: RunConfig, site: SiteProfile) -> StageResources:
     """What the site gives a stage of this run."""
-    return site.stages.of(stage, networks=config.train.cnn is not None)
+    return site.stages.of(stage, networks=bool(config.networks))
 
 
 def _job(stage: str, run: RunDirectory, config: RunConfig, site: SiteProfile) -> JobScript:

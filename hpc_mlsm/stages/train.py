@@ -1,4 +1,4 @@
-"""Train: gradient-boosted trees and the retrieval baseline, as one bundle; of powder patterns, a network."""
+"""Train: gradient-boosted trees and the retrieval baseline, as one bundle; models of powder patterns elsewhere."""
 
 import shutil
 import time
@@ -23,12 +23,12 @@ from hpc_mlsm.models.retrieval import Retrieval, references_per_structure
 from hpc_mlsm.plan.projection import refuse_training_that_cannot_fit
 from hpc_mlsm.runtime.events import stage_events
 from hpc_mlsm.runtime.resources import usable_cores
+from hpc_mlsm.stages import train_powder
 from hpc_mlsm.stages.context import RunContext, available_memory, finished
 from hpc_mlsm.stages.group import current_groups
-from hpc_mlsm.stages.network_data import network_data
-from hpc_mlsm.stages.networks import NetworkSummary, train_network
 from hpc_mlsm.stages.rows import LabelledRows
 from hpc_mlsm.stages.run_directory import RunDirectory
+from hpc_mlsm.stages.train_powder import PowderTrained
 from hpc_mlsm.stages.train_together import expected_fingerprint, fitting_workers, train_together, workers_asked
 from hpc_mlsm.store.patterns import PatternStore
 from hpc_mlsm.structures.structure import Structure
@@ -50,11 +50,11 @@ class TrainSummary:
     reused: bool
 
 
-def run(context: RunContext) -> TrainSummary | NetworkSummary:
+def run(context: RunContext) -> TrainSummary | PowderTrained:
     """Train until the validation loss stops falling, unless the bundle on disk is already the one asked for."""
     config, run = context.config, context.run
-    if config.train.cnn is not None:
-        return train_network(context, *network_data(run, config))
+    if config.simulate.kind == "powder":
+        return train_powder.run(context)
     with PatternStore.open(run.patterns, "r") as store:
         groups = current_groups(run, store, config)
         expected = expected_fingerprint(groups, config)
