@@ -17,6 +17,7 @@ from hpc_mlsm.models.settings import BoostedSettings, RetrievalSettings, Togethe
 from hpc_mlsm.refinement.settings import SeriesSettings
 from hpc_mlsm.runtime.settings import ExecutorSettings
 from hpc_mlsm.scattering.kinds import PatternSettings
+from hpc_mlsm.scattering.powder.settings import PowderSettings
 from hpc_mlsm.scattering.settings import PdfSettings
 from hpc_mlsm.structures.element_filter import ElementFilter
 from hpc_mlsm.structures.synthetic import SyntheticSettings
@@ -144,6 +145,22 @@ class RunConfig:
         if own is not None and own.network == "paper":
             own, paper = None, own
         return {name: paper if name == "cnn-paper" else own or CnnSettings() for name in self.models if "cnn" in name}
+
+    @property
+    def powder(self) -> PowderSettings:
+        """Settings of the simulation where it is one of powder patterns.
+
+        Raises
+        ------
+        ConfigError
+            If the run is about other patterns.
+        """
+        if not isinstance(self.simulate, PowderSettings):
+            raise ConfigError(
+                f"simulate.kind is {self.simulate.kind!r}; forests and networks learn powder patterns and need a run "
+                "with simulate.kind: powder"
+            )
+        return self.simulate
 
     @property
     def pdf(self) -> PdfSettings:

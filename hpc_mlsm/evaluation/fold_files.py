@@ -22,7 +22,6 @@ from hpc_mlsm.evaluation.fold_tables import (
 
 DUMMY = "dummy"
 SCORES, RECORDS, TEXT = "scores.json", "scores.parquet", "tables.txt"
-_NUMBERS = ("accuracy", "top2", "weighted_f1", "balanced_accuracy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,9 +134,10 @@ def _parquet(study: FoldStudy) -> bytes:
 
 
 def _fold(raw: dict[str, Any]) -> FoldScores:
-    classes = {key: np.array([math.nan if v is None else v for v in raw[key]], dtype=float) for key in PER_CLASS}
-    numbers = {key: float(raw[key]) for key in _NUMBERS}
-    return FoldScores(**numbers, **classes, confusion=np.array(raw["confusion"], dtype=np.int64))
+    precision, recall, f1 = (np.array([math.nan if v is None else v for v in raw[key]], float) for key in PER_CLASS)
+    accuracy, top2, weighted_f1, balanced = (float(raw[key]) for key in MEASURES)
+    confusion = np.array(raw["confusion"], dtype=np.int64)
+    return FoldScores(accuracy, top2, weighted_f1, balanced, precision, recall, f1, confusion)
 
 
 def _plain(value: Any) -> Any:

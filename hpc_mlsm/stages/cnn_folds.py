@@ -29,7 +29,8 @@ class CnnFold:
     """Train on all structures but those of a fold and of another that training is stopped by; a picklable task.
 
     ``labels`` and ``folds`` name files of int64 (structures,), in the order of ``store.ids()``, with fold -1 for
-    structures that are always trained on and lower ones for those that are left out; ``fingerprint`` names the patterns, labels and folds.
+    structures that are always trained on and lower ones for those that are left out; ``fingerprint`` names the
+    patterns, labels and folds.
     """
 
     id: str

@@ -86,9 +86,7 @@ def _model_fingerprint(part: LabelledSet, name: ModelName, config: RunConfig) ->
     return fingerprint(part.fingerprint, config.classify.folds, name, what)
 
 
-def _of_set(
-    context: RunContext, part: LabelledSet, folds: Folds, peaks: StorePeaks | None
-) -> list[CrossValidation]:
+def _of_set(context: RunContext, part: LabelledSet, folds: Folds, peaks: StorePeaks | None) -> list[CrossValidation]:
     results = []
     for name in context.config.models:
         folder = (context.run.path / FOLDER / "folds" / model_folder(name, part.name)).resolve()

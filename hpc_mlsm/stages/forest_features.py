@@ -138,9 +138,7 @@ def find_peaks_of(task: PeakTask) -> Path:
     return task.path
 
 
-def _tasks(
-    folder: Path, store: Path, peaks: PeakSettings, background: MeasuredPowderSettings | None
-) -> list[PeakTask]:
+def _tasks(folder: Path, store: Path, peaks: PeakSettings, background: MeasuredPowderSettings | None) -> list[PeakTask]:
     with PatternStore.open(store, "r") as opened:
         ids, digests = opened.ids(), opened.digests()
         live = opened.live_shards(ids)
@@ -182,4 +180,3 @@ def _joined(store: Path, paths: list[Path]) -> StorePeaks:
     order = np.lexsort((found["variants"], found["at"]))
     table = PeakTable(found["positions"][order], found["count"][order], found["strongest"][order])
     return StorePeaks(found["at"][order], found["variants"][order], table)
-

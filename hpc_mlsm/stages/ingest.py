@@ -45,7 +45,9 @@ def run(context: RunContext) -> IngestSummary:
     with Catalogue(path) as catalogue, ParsedContents(path, PARSER_VERSION) as parsed:
         files = scan_folder(source.cif_folder) if source.cif_folder else []
         invented = synthetic_tasks(source.synthetic) if source.synthetic else []
-        kept = {file.name for file in files} | {task.path for task in invented} | ({STARTER} if source.starter else set())
+        kept = (
+            {file.name for file in files} | {task.path for task in invented} | ({STARTER} if source.starter else set())
+        )
         removed = catalogue.remove_missing(kept)
         if source.starter:
             store_starter(catalogue, starter_set())

@@ -9,11 +9,9 @@ from hpc_mlsm.catalog.database import Catalogue
 from hpc_mlsm.catalog.rows import Summary
 from hpc_mlsm.config.fingerprint import fingerprint
 from hpc_mlsm.config.run_config import RunConfig
-from hpc_mlsm.errors import ConfigError
 from hpc_mlsm.evaluation.classify_settings import model_folder
 from hpc_mlsm.evaluation.folds import FoldSettings, assign_folds
 from hpc_mlsm.models.cnn_settings import CnnSettings
-from hpc_mlsm.scattering.powder.settings import PowderSettings
 from hpc_mlsm.stages.data_sets import LabelledSet, labelled_sets
 from hpc_mlsm.stages.networks import NetworkData, cell_targets
 from hpc_mlsm.stages.run_directory import RunDirectory
@@ -46,8 +44,6 @@ def network_data(run: RunDirectory, config: RunConfig, part: LabelledSet, name: 
     ConfigError
         If the run is not about powder patterns.
     """
-    if not isinstance(config.simulate, PowderSettings):
-        raise ConfigError("networks learn powder patterns: set simulate.kind to powder")
     with Catalogue(run.catalogue, read_only=True) as catalogue:
         summaries = list(catalogue.summaries(part.ids))
     validation = _ends_training(part, config)
@@ -62,14 +58,15 @@ def network_data(run: RunDirectory, config: RunConfig, part: LabelledSet, name: 
         },
         train=part.inside & ~validation,
         validation=validation,
-        wavelength=mean_wavelength(config.simulate),
+        wavelength=mean_wavelength(config),
         fingerprint=fingerprint(part.fingerprint, config.split),
     )
 
 
-def mean_wavelength(settings: PowderSettings) -> float:
-    """Of the radiation, Å."""
-    return float(np.dot(settings.radiation.fractions, settings.radiation.wavelengths))
+def mean_wavelength(config: RunConfig) -> float:
+    """Of the patterns, Å."""
+    radiation = config.powder.radiation
+    return float(np.dot(radiation.fractions, radiation.wavelengths))
 
 
 def _ends_training(part: LabelledSet, config: RunConfig) -> NDArray[np.bool_]:

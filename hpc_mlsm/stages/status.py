@@ -11,10 +11,9 @@ from hpc_mlsm.errors import BundleError, HpcMlsmError, RunError
 from hpc_mlsm.models.bundle import bundle_info, read_manifest
 from hpc_mlsm.runtime.lock import LOCK_NAME
 from hpc_mlsm.runtime.lock_holder import process_start, read_holder
+from hpc_mlsm.stages import powder_status
 from hpc_mlsm.stages.evaluate import MODEL, load_evaluation
 from hpc_mlsm.stages.group import current_groups
-from hpc_mlsm.stages.network_data import network_data
-from hpc_mlsm.stages.networks import network_state
 from hpc_mlsm.stages.run_directory import RunDirectory
 from hpc_mlsm.stages.simulate import config_hash, quarantined, selected_keys
 from hpc_mlsm.stages.train import expected_fingerprint
@@ -35,7 +34,7 @@ def run_status(run: RunDirectory, config: RunConfig) -> list[StageStatus]:
     return [
         _guarded("ingest", _ingest, run, config),
         _guarded("simulate", _simulate, run, config),
-        _guarded("group", _group, run, config),
+        *([_guarded("group", _group, run, config)] if config.simulate.kind == "pdf" else []),
         _guarded("train", _train, run, config),
         _guarded("evaluate", _evaluate, run, config),
         _file_status("predict", run.predictions / "predictions.csv"),
@@ -91,8 +90,8 @@ def _group(run: RunDirectory, config: RunConfig) -> tuple[str, str]:
 
 
 def _train(run: RunDirectory, config: RunConfig) -> tuple[str, str]:
-    if config.train.cnn is not None:
-        return network_state(run.path / "models", *network_data(run, config))
+    if config.simulate.kind == "powder":
+        return powder_status.training_state(run, config)
     if not run.model.is_dir():
         checkpoint = (run.checkpoints / "state.json").exists()
         return ("partly", "a checkpoint to go on from") if checkpoint else ("not run", "no model")
@@ -104,6 +103,8 @@ def _train(run: RunDirectory, config: RunConfig) -> tuple[str, str]:
 
 
 def _evaluate(run: RunDirectory, config: RunConfig) -> tuple[str, str]:
+    if config.simulate.kind == "powder":
+        return powder_status.evaluation_state(run, config)
     evaluation = load_evaluation(run)
     if evaluation is None:
         return "not run", "no scores of the present model"

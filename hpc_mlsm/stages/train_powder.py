@@ -1,5 +1,6 @@
 """Train, for powder patterns: each of the run's models on each of its data sets, as bundles side by side."""
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,20 +10,20 @@ from numpy.typing import NDArray
 from hpc_mlsm.archive.powder_settings import MeasuredPowderSettings
 from hpc_mlsm.config.fingerprint import fingerprint
 from hpc_mlsm.config.run_config import RunConfig
-from hpc_mlsm.errors import BundleError, ConfigError
+from hpc_mlsm.errors import BundleError
 from hpc_mlsm.evaluation.classify_settings import FORESTS, ModelName, model_folder
 from hpc_mlsm.models.cnn_networks import load_tensorflow
 from hpc_mlsm.models.forest_bundle import Forest, ForestInfo, load_forest, save_forest
 from hpc_mlsm.models.forest_files import sklearn_version
 from hpc_mlsm.models.forest_rows import ForestRows
 from hpc_mlsm.models.forest_settings import ForestSettings
-from hpc_mlsm.scattering.powder.settings import PowderSettings
 from hpc_mlsm.stages.context import RunContext
 from hpc_mlsm.stages.data_sets import LabelledSet, labelled_sets
 from hpc_mlsm.stages.forest_features import StorePeaks, store_peaks
 from hpc_mlsm.stages.forests import train_forest
 from hpc_mlsm.stages.network_data import mean_wavelength, network_data
 from hpc_mlsm.stages.networks import NetworkSummary, train_network
+from hpc_mlsm.stages.run_directory import RunDirectory
 from hpc_mlsm.store.patterns import PatternStore
 from hpc_mlsm.structures.labels import CRYSTAL_SYSTEMS
 
@@ -63,7 +64,8 @@ def run(context: RunContext) -> PowderTrained:
     for part in sets:
         for name in (name for name in config.models if name in FORESTS):
             settings = forest_settings(config, name)
-            forest = _existing(context, part, name, settings)
+            folder = context.run.path / "models" / model_folder(name, part.name)
+            forest = _existing(folder, config, part, settings)
             if forest is None:
                 peaks = peaks or peaks_of_run(context)
                 forest = _train(context, part, name, settings, peaks)
@@ -92,7 +94,8 @@ def note_what_is_learnt(context: RunContext, sets: tuple[LabelledSet, ...]) -> N
         left_out = ", ".join(f"{number} {reason}" for reason, number in part.excluded.items()) or "none"
         made_up = f"; {part.synthetic} of them are synthetic crystals" if part.synthetic else ""
         context.note(
-            STAGE, f"data set {part.name}: {int(part.inside.sum())} structures ({counts}){made_up}; left out: {left_out}"
+            STAGE,
+            f"data set {part.name}: {int(part.inside.sum())} structures ({counts}){made_up}; left out: {left_out}",
         )
 
 
@@ -106,9 +109,7 @@ def background_of_run(config: RunConfig) -> MeasuredPowderSettings | None:
 
     As with measured patterns, so that a forest learns from what it is asked later.
     """
-    simulate = config.simulate
-    if not isinstance(simulate, PowderSettings):
-        raise ConfigError("forests of peaks learn powder patterns: set simulate.kind to powder")
+    simulate = config.powder
     return MeasuredPowderSettings() if max(simulate.background[1], simulate.hump[1]) > 0 else None
 
 
@@ -134,13 +135,24 @@ def forest_rows(
     return ForestRows.of(features, labels[own], None if fold_of is None else fold_of[own]), chosen
 
 
-def _existing(context: RunContext, part: LabelledSet, name: ModelName, settings: ForestSettings) -> ForestSummary | None:
-    folder = context.run.path / "models" / model_folder(name, part.name)
+def forest_state(run: RunDirectory, config: RunConfig, part: LabelledSet, name: ModelName) -> tuple[str, str]:
+    """How far a forest is, in words: its state and what there is."""
+    folder = run.path / "models" / model_folder(name, part.name)
+    existing = _existing(folder, config, part, forest_settings(config, name))
+    if existing is not None:
+        return "done", f"{folder.name}: {existing.trees} trees on {existing.train_rows} patterns"
+    if folder.with_name(f"{folder.name}-training").is_dir():
+        return "partly", f"{folder.name}: some of its trees"
+    state = "outdated" if folder.is_dir() else "not run"
+    return state, f"{folder.name}: " + ("of other data or settings" if folder.is_dir() else "no model")
+
+
+def _existing(folder: Path, config: RunConfig, part: LabelledSet, settings: ForestSettings) -> ForestSummary | None:
     try:
         info = load_forest(folder).info
     except BundleError:
         return None
-    if info.fingerprint != _expected(context.config, part, settings):
+    if info.fingerprint != _expected(config, part, settings):
         return None
     return ForestSummary(folder.name, sum(info.rows_by_class.values()), info.settings.trees, reused=True)
 
@@ -160,11 +172,10 @@ def _train(
     with PatternStore.open(context.run.patterns, "r") as store:
         axis = store.axis().values
     counts = np.bincount(rows.labels, minlength=len(CRYSTAL_SYSTEMS)).tolist()
-    assert isinstance(config.simulate, PowderSettings)
     info = ForestInfo(
         classes=CRYSTAL_SYSTEMS,
         grid=(float(axis[0]), float(axis[-1] - axis[0]) / (len(axis) - 1), len(axis)),
-        wavelength=mean_wavelength(config.simulate),
+        wavelength=mean_wavelength(config),
         settings=ForestSettings(**vars(settings)),
         peaks=config.classify.peaks,
         fingerprint=_expected(config, part, settings),
@@ -172,11 +183,5 @@ def _train(
         metrics={"structures": int(part.inside.sum()), "synthetic": part.synthetic, "data_set": part.name},
     )
     save_forest(Forest(info, estimator), context.run.path / "models" / folder)
-    _remove(trees)
+    shutil.rmtree(trees, ignore_errors=True)
     return ForestSummary(folder, len(rows.labels), settings.trees, reused=False)
-
-
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
