@@ -37,6 +37,7 @@ def network_config(*overrides: str) -> RunConfig:
             "caglioti_w": 0.1,
         },
         "train": {"cnn": NETWORK},
+        "classify": {"cross_validate": False},
         "executor": {"kind": "inline"},
     }
     return parse_config(raw, overrides)

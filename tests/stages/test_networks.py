@@ -13,10 +13,11 @@ from small_run import opened
 from hpc_mlsm.models.cnn_bundle import load_cnn
 from hpc_mlsm.runtime.events import Event, TaskFinished
 from hpc_mlsm.stages import train
-from hpc_mlsm.stages.network_data import network_data
+from hpc_mlsm.stages.network_data import networks_of
 from hpc_mlsm.stages.networks import NetworkSummary
 from hpc_mlsm.stages.run_directory import RunDirectory
 from hpc_mlsm.stages.status import run_status
+from hpc_mlsm.stages.train_powder import PowderTrained
 from hpc_mlsm.store.patterns import PatternStore
 
 pytestmark = [
@@ -48,7 +49,9 @@ def alone(patterns: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def trained(folder: Path, *overrides: str, heard: list[Event] | None = None) -> NetworkSummary:
     with opened(folder, network_config(*overrides), heard) as context:
-        summary = train.run(context)
+        found = train.run(context)
+    assert isinstance(found, PowderTrained)
+    (summary,) = found.models
     assert isinstance(summary, NetworkSummary)
     return summary
 
@@ -85,7 +88,7 @@ def test_space_group_and_cell_are_learnt_where_the_configuration_says_so(run: Pa
 
 
 def test_no_composition_of_one_space_group_is_on_both_sides_and_each_system_ends_the_training(patterns: Path) -> None:
-    data, _ = network_data(RunDirectory(patterns, "powder"), network_config())
+    ((data, _),) = networks_of(RunDirectory(patterns, "powder"), network_config())
     assert (data.train ^ data.validation).all()
     assert 0.05 < data.validation.mean() < 0.2
     assert set(data.targets["class"][data.validation]) == set(data.targets["class"])
