@@ -141,10 +141,14 @@ class RunConfig:
     @property
     def networks(self) -> dict[ModelName, CnnSettings]:
         """The networks among the models, and their settings."""
-        own, paper = self.train.cnn, self.train.cnn_paper.plain_settings()
-        if own is not None and own.network == "paper":
-            own, paper = None, own
-        return {name: paper if name == "cnn-paper" else own or CnnSettings() for name in self.models if "cnn" in name}
+        found: dict[ModelName, CnnSettings] = {}
+        for name in self.models:
+            wanted = {"cnn": "residual", "cnn-paper": "paper"}.get(name)
+            if wanted is not None:
+                default = CnnSettings() if name == "cnn" else self.train.cnn_paper.plain_settings()
+                own = self.train.cnn
+                found[name] = own if own is not None and own.network == wanted else default
+        return found
 
     @property
     def powder(self) -> PowderSettings:
