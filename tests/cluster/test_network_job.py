@@ -29,7 +29,7 @@ pytestmark = [
     ),
 ]
 
-EPOCHS = 40
+EPOCHS = 24
 
 
 def test_a_job_that_loses_a_rank_comes_back_and_goes_on_from_the_checkpoint(slurm_lab: Path, folder: Path) -> None:
