@@ -1,13 +1,15 @@
 """What each stage of a run needs on the part of a cluster that it is given: wall time, core-hours, memory, disk."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hpc_mlsm.models.cnn_cost import network_cost
 from hpc_mlsm.models.cnn_settings import CnnSettings
+from hpc_mlsm.models.forest_settings import ForestSettings
 from hpc_mlsm.models.projection import TrainingMemory, boosted_memory
 from hpc_mlsm.models.settings import BoostedSettings
 from hpc_mlsm.plan.cost import StructureCost
+from hpc_mlsm.plan.forests import ForestNeed, forest_need
 from hpc_mlsm.plan.networks import Accelerator, network_need, of_cores
 from hpc_mlsm.plan.projection import BYTES_PER_PATTERN_VALUE, SECONDS_PER_CELL, WORKER_BYTES
 from hpc_mlsm.plan.shape import StageShape, goes
@@ -53,6 +55,9 @@ class Inventory:
         Training rows that a worker has at least; training takes fewer workers where there are not so many.
     network, class_patterns, gpu
         Where a network is trained in place of trees: its settings, the patterns of each class, and what a GPU is like.
+    forests, folds, background
+        Of runs of powder patterns: each forest once for each data set; folds of the cross-validation, 0 for none; and
+        whether patterns have a background.
     """
 
     costs: Sequence[StructureCost]
@@ -67,6 +72,15 @@ class Inventory:
     network: CnnSettings | None = None
     class_patterns: tuple[int, ...] = ()
     gpu: Accelerator | None = None
+    forests: tuple[ForestSettings, ...] = ()
+    folds: int = 0
+    background: bool = False
+
+    @property
+    def forest_need(self) -> ForestNeed:
+        """What the forests need, on one core."""
+        rows, points = self.structures * self.settings.variants, len(self.settings.grid)
+        return forest_need(rows, points, self.forests, self.folds, background=self.background)
 
     @property
     def rows(self) -> tuple[int, int, int]:
@@ -111,6 +125,8 @@ class Inventory:
         """Of the trained model on disk, at most."""
         if self.network is not None:
             return 4.0 * network_cost(self.network, len(self.settings.grid), len(self.class_patterns)).parameters
+        if self.forests:
+            return self.forest_need.disk
         return MODEL_BYTES * self.training(1).trees
 
 
@@ -217,6 +233,9 @@ def _train(what: Inventory, shape: StageShape) -> StageNeed:
     workers = what.training_workers(shape)
     if what.network is not None:
         return _network(what, what.network, shape, workers)
+    if what.forests:
+        need = what.forest_need
+        return _forests(shape, need, need.peaks_s + need.training_s, need.disk)
     n_cores = workers * shape.worker_cores if workers > 1 else _cores_of_one(shape)
     train, _, _ = what.rows
     points, boosted = len(what.settings.grid), what.boosted
@@ -236,6 +255,13 @@ def _train(what: Inventory, shape: StageShape) -> StageNeed:
         each.total + WORKER_BYTES,
         what.model_bytes,
     )
+
+
+def _forests(shape: StageShape, need: ForestNeed, total: float, disk: float) -> StageNeed:
+    workers = shape.processes if shape.executor != "inline" else 1
+    seconds = STARTUP_S + total / workers
+    tasks = max(1, round(total / max(need.task_s, 1e-3)))
+    return StageNeed(shape, tasks, workers, seconds, need.task_s, "the longest task", WORKER_BYTES + need.memory, disk)
 
 
 def _network(what: Inventory, settings: CnnSettings, shape: StageShape, ranks: int) -> StageNeed:
@@ -261,7 +287,29 @@ def _cores_of_one(shape: StageShape) -> int:
 
 
 def _evaluate(what: Inventory, shape: StageShape) -> StageNeed:
+    if what.network is not None or what.forests:
+        return _cross_validation(what, shape)
     rows = what.rows[2]
     seconds = rows * what.classes * what.boosted.rounds * SECONDS_PER_TREE / shape.cpus_per_task
     memory = WORKER_BYTES + what.training(1).trees + 8.0 * rows * len(what.settings.grid) + 4e8
     return StageNeed(shape, 1, 1, STARTUP_S + seconds, seconds, "scoring, which begins anew", memory)
+
+
+def _cross_validation(what: Inventory, shape: StageShape) -> StageNeed:
+    """All folds of networks and forests, each on one worker at a time."""
+    need = what.forest_need
+    found = _forests(shape, need, need.folds_s if what.folds else 0.0, 60.0 * what.structures * what.settings.variants)
+    if what.network is None or not what.folds:
+        return found
+    settings = what.network
+    on = what.gpu if shape.gpus and what.gpu is not None else of_cores(settings, shape.cpus_per_task)
+    network = network_need(settings, len(what.settings.grid), what.class_patterns, what.folds, on, found.workers)
+    return replace(
+        found,
+        seconds=found.seconds + network.folds_s,
+        unit_s=max(found.unit_s, min(network.epoch_s, 60 * settings.checkpoint_minutes)),
+        unit="the time between two checkpoints",
+        memory_each=max(found.memory_each, network.rank_bytes),
+        disk=found.disk + network.disk_bytes * what.folds,
+        device_bytes=network.device_bytes,
+    )

@@ -7,6 +7,8 @@ import numpy as np
 
 from hpc_mlsm.config.run_config import RunConfig
 from hpc_mlsm.errors import PlanError, RunError, StoreError, StructureError
+from hpc_mlsm.evaluation.classify_settings import FORESTS
+from hpc_mlsm.models.forest_settings import ForestSettings
 from hpc_mlsm.plan.cost import StructureCost, structure_cost
 from hpc_mlsm.plan.networks import NetworkNeed, of_cores
 from hpc_mlsm.plan.projection import Projection, project, refuse_what_cannot_fit
@@ -22,6 +24,7 @@ from hpc_mlsm.stages.context import RunContext, available_memory
 from hpc_mlsm.stages.group import current_groups
 from hpc_mlsm.stages.network_plan import class_patterns, gpu_of, network_needs, scaled_to
 from hpc_mlsm.stages.simulate import config_hash, project_costs, selected_keys, set_aside
+from hpc_mlsm.stages.train_powder import background_of_run, forest_settings
 from hpc_mlsm.stages.train_together import MIN_ROWS
 from hpc_mlsm.store.patterns import PatternStore
 from hpc_mlsm.structures.starter import starter_set
@@ -108,8 +111,17 @@ def inventory(context: RunContext, timed: int = TIMED_STRUCTURES) -> tuple[Inven
         least_rows=MIN_ROWS,
         network=next(iter(config.networks.values()), None),
         class_patterns=class_patterns(run, config, [key for key, _ in wanted]) if config.networks else (),
+        forests=_forests(config),
+        folds=config.classify.folds.folds if config.classify.cross_validate else 0,
+        background=config.simulate.kind == "powder" and background_of_run(config) is not None,
     )
     return what, speed
+
+
+def _forests(config: RunConfig) -> tuple[ForestSettings, ...]:
+    """Each forest that is trained, once for each data set."""
+    chosen = [forest_settings(config, name) for name in config.models if name in FORESTS]
+    return tuple(chosen) * len(config.classify.data_sets)
 
 
 def _training_workers(what: Inventory, config: RunConfig, workers: int) -> int:
