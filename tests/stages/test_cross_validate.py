@@ -78,18 +78,27 @@ def test_both_forests_are_trained_and_cross_validated_on_all_data_sets_of_a_conf
 
 
 def test_no_structure_is_on_both_sides_nor_a_composition_where_the_configuration_says_so(run: Path) -> None:
+    with Catalogue(run / "catalog.sqlite", read_only=True) as catalogue:
+        found = list(catalogue.summaries())
     for disjoint in ("structure", "composition"):
-        config = powder_config(f"classify.folds.disjoint={disjoint}", "classify.data_sets=[inorganic]")
+        config = powder_config(f"classify.folds.disjoint={disjoint}", "classify.folds.rare=spread")
         (part,) = labelled_sets(RunDirectory(run, "powder"), config)
         folds = part.folds(config.classify.folds)
-        with Catalogue(run / "catalog.sqlite", read_only=True) as catalogue:
-            found = list(catalogue.summaries(part.ids))
-        outside = np.array([one.chemistry != "inorganic" for one in found])
-        np.testing.assert_array_equal(folds.fold_of == LEFT_OUT, outside)
+        assert set(folds.fold_of.tolist()) == {0, 1, 2}
         sides: dict[tuple[str, int], set[int]] = defaultdict(set)
         for one, fold in zip(found, folds.fold_of, strict=True):
             sides[one.formula, one.space_group].add(int(fold))
+        # All molecules have one composition.
         assert (max(map(len, sides.values())) == 1) == (disjoint == "composition")
+
+
+def test_structures_outside_a_data_set_are_in_no_fold(run: Path) -> None:
+    config = powder_config("classify.data_sets=[inorganic]")
+    (part,) = labelled_sets(RunDirectory(run, "powder"), config)
+    with Catalogue(run / "catalog.sqlite", read_only=True) as catalogue:
+        outside = np.array([one.chemistry != "inorganic" for one in catalogue.summaries()])
+    assert outside.sum() == 18
+    np.testing.assert_array_equal(part.folds(config.classify.folds).fold_of == LEFT_OUT, outside)
 
 
 def test_a_study_that_is_there_is_read_and_another_seed_of_the_folds_is_another_study(run: Path) -> None:
