@@ -2,7 +2,10 @@
 
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,9 @@ REMEDIES = {
     "settings": "start all ranks with the same configuration",
     "checkpoint": "let all ranks see the same run directory; a network file system may need a moment, then start again",
 }
+TENSORFLOW = ("tensorflow", "tensorflow-cpu", "tensorflow-rocm", "tensorflow-intel", "tf-nightly")
+"""Packages that bring the module."""
+
 VERSIONS_REMEDY = "use the same environment on all nodes"
 
 
@@ -41,19 +47,26 @@ def training_card(fingerprint: str, settings: CnnSettings, folder: Path) -> dict
     ConfigError
         If TensorFlow is missing.
     """
-    tensorflow = load_tensorflow()
-    import keras
-
+    if find_spec("tensorflow") is None:
+        load_tensorflow()  # says what to install
     return {
         "data": fingerprint,
         "settings": repr(sorted(asdict(settings).items())),
         "checkpoint": checkpoint_digest(folder, fingerprint),
         "hpc_mlsm": __version__,
         "python": platform.python_version(),
-        "tensorflow": tensorflow.__version__,
-        "keras": keras.__version__,
+        "tensorflow": _version(TENSORFLOW),
+        "keras": _version(("keras",)),
         "numpy": np.__version__,
     }
+
+
+def _version(packages: Sequence[str]) -> str:
+    """Of the first of these packages that is installed; the modules are not loaded, which takes seconds."""
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            return version(name)
+    return "unknown"
 
 
 def refuse_differences(cards: Sequence[Mapping[str, str]]) -> None:
