@@ -115,16 +115,7 @@ def load_forest(folder: Path) -> Forest:
         If it is missing, of another version of this program or of scikit-learn, or a file was altered or lost.
     """
     manifest = _read_manifest(folder)
-    raw = manifest["info"]
-    info = ForestInfo(
-        **{
-            **raw,
-            "classes": tuple(raw["classes"]),
-            "grid": tuple(raw["grid"]),
-            "settings": ForestSettings(**raw["settings"]),
-            "peaks": PeakSettings(**raw["peaks"]),
-        }
-    )
+    info = _info(manifest)
     if _release(info.scikit_learn) != _release(sklearn_version()):
         raise BundleError(
             f"{folder} was trained with scikit-learn {info.scikit_learn}, {sklearn_version()} is installed, and trees "
@@ -141,6 +132,30 @@ def load_forest(folder: Path) -> Forest:
     forest = Forest(info, load(content))
     _check(forest)
     return forest
+
+
+def read_forest_info(folder: Path) -> ForestInfo:
+    """What a forest says of itself, without loading it.
+
+    Raises
+    ------
+    BundleError
+        If it is missing, of another version of this program, or was altered.
+    """
+    return _info(_read_manifest(folder))
+
+
+def _info(manifest: dict[str, Any]) -> ForestInfo:
+    raw = manifest["info"]
+    return ForestInfo(
+        **{
+            **raw,
+            "classes": tuple(raw["classes"]),
+            "grid": tuple(raw["grid"]),
+            "settings": ForestSettings(**raw["settings"]),
+            "peaks": PeakSettings(**raw["peaks"]),
+        }
+    )
 
 
 def _check(forest: Forest) -> None:

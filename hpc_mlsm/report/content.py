@@ -1,5 +1,6 @@
 """What a report shows, as plain values: a stage fills these, and nothing here knows where they came from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from hpc_mlsm.archive.candidates import Ranking
 from hpc_mlsm.archive.pattern import PatternReject
 from hpc_mlsm.errors import RunError
+from hpc_mlsm.evaluation.fold_scores import CrossValidation
 from hpc_mlsm.models.cnn_history import EpochRecord
 from hpc_mlsm.structures.structure import Reject
 
@@ -91,6 +93,44 @@ class NetworkTraining:
     def seconds(self) -> float:
         """Of the training steps of all epochs."""
         return sum(record.seconds for record in self.history)
+
+
+@dataclass(frozen=True)
+class ForestTraining:
+    """A forest on peaks: how many trees it has, and training patterns of each class."""
+
+    name: str
+    kind: str
+    trees: int
+    max_depth: int
+    rows_by_class: Mapping[str, int]
+
+    @property
+    def train_rows(self) -> int:
+        """Training patterns of all classes."""
+        return sum(self.rows_by_class.values())
+
+
+@dataclass(frozen=True, eq=False)
+class FoldsSummary:
+    """Cross-validation of models of powder patterns.
+
+    Attributes
+    ----------
+    results
+        Each model on each data set, the dummy last in each set.
+    excluded
+        Structures that each data set leaves out, by reason.
+    synthetic
+        How many structures of each data set are made up.
+    disjoint
+        What is never on both sides of a fold: ``structure`` or ``composition``.
+    """
+
+    results: tuple[CrossValidation, ...]
+    excluded: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    synthetic: Mapping[str, int] = field(default_factory=dict)
+    disjoint: str = "structure"
 
 
 @dataclass(frozen=True)
@@ -184,7 +224,8 @@ class PatternResult:
 class ReportContent:
     """All that a report shows; a part that is None or empty has not been run, and the report says so.
 
-    ``scores`` holds the model first and then what it is compared with. ``settings`` may be nested.
+    ``scores`` holds the model first and then what it is compared with. ``settings`` may be nested. ``grouped``
+    is False for runs that have no stage group, whose classes are crystal systems.
     """
 
     title: str
@@ -195,9 +236,12 @@ class ReportContent:
     catalogue: CatalogueSummary | None = None
     stages: tuple[StageSummary, ...] = ()
     groups: GroupSummary | None = None
+    grouped: bool = True
     training: TrainingSummary | None = None
     networks: tuple[NetworkTraining, ...] = ()
+    forests: tuple[ForestTraining, ...] = ()
     scores: tuple[ModelScore, ...] = ()
+    folds: FoldsSummary | None = None
     calibration: Calibration | None = None
     weak_spots: tuple[WeakSpot, ...] = ()
     patterns: tuple[PatternResult, ...] = ()

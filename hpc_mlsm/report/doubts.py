@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hpc_mlsm.report.content import ModelScore, ReportContent
+from hpc_mlsm.report.fold_figures import DUMMY
 from hpc_mlsm.report.quantities import count, fixed, percent, plural
 from hpc_mlsm.report.verdicts import LOW_PROBABILITY, Code, reasons_of
 
@@ -41,6 +42,7 @@ def doubts_of(content: ReportContent) -> tuple[Doubt, ...]:
         *(Doubt(text, "patterns") for text in _patterns(content)),
         *(Doubt(text, "model") for text in _model(content)),
         *(Doubt(text, "model") for text in _training(content)),
+        *(Doubt(text, "folds") for text in _folds(content)),
         *(Doubt(text, "classes") for text in _groups(content)),
         *(Doubt(text, "catalogue") for text in _catalogue(content)),
         *(Doubt(text, "run") for text in _stages(content)),
@@ -105,6 +107,33 @@ def _training(content: ReportContent) -> Iterator[str]:
         yield (
             f"The validation loss was still falling in the last of {plural(len(training.losses), 'round')}: more "
             "rounds would give a better model."
+        )
+
+
+def _folds(content: ReportContent) -> Iterator[str]:
+    study = content.folds
+    if study is None:
+        return
+    made_up = [name for name, number in study.synthetic.items() if number]
+    if made_up:
+        yield (
+            f"Synthetic crystals are in the data {'set' if len(made_up) == 1 else 'sets'} {', '.join(made_up)}: scores "
+            "on patterns that were never measured, of structures that nobody found, say little of real ones."
+        )
+    dummies = {one.data_set: one.mean_std("accuracy")[0] for one in study.results if one.model == DUMMY}
+    for one in study.results:
+        mean, std = one.mean_std("accuracy")
+        floor = dummies.get(one.data_set, math.nan)
+        if one.model != DUMMY and mean <= floor + std:
+            yield (
+                f"{one.model} is hardly better than always the commonest crystal system on data set {one.data_set}: "
+                f"{percent(mean)} against {percent(floor)}, and {percent(std)} is what a fold differs by."
+            )
+    small = [one for one in study.results if one.model == DUMMY and one.rows_by_class.sum() < FEW_ROWS * len(one.folds)]
+    for one in small:
+        yield (
+            f"A fold of data set {one.data_set} has about {count(one.rows_by_class.sum() / len(one.folds))} patterns "
+            "only: look at the standard deviations before comparing models."
         )
 
 

@@ -14,6 +14,8 @@ from hpc_mlsm.report import figures, notation, quantities
 from hpc_mlsm.report.content import PatternResult, ReportContent
 from hpc_mlsm.report.doubts import doubts_of
 from hpc_mlsm.report.fit_values import fitted_values
+from hpc_mlsm.report.fold_figures import DUMMY
+from hpc_mlsm.report.fold_section import cell_text, fold_figures, fold_values
 from hpc_mlsm.report.learning_figure import learning_figure
 from hpc_mlsm.report.pattern_figure import SHOWN, pattern_figure
 from hpc_mlsm.report.style import drawing, to_svg
@@ -99,6 +101,8 @@ def render(content: ReportContent, max_figures: int = MAX_FIGURES) -> str:
             settings=flat_settings(content.settings),
             weak_spots=content.weak_spots[:MAX_WEAK_SPOTS],
             max_rows=MAX_ROWS,
+            dummy=DUMMY,
+            **fold_values(content.folds),
             style=style_sheet(),
             script=script,
             script_hash=script_hash,
@@ -134,6 +138,7 @@ def templates() -> "Environment":
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "cell": cell_text,
         "count": quantities.count,
         "duration": quantities.duration,
         "fixed": quantities.fixed,
@@ -162,6 +167,8 @@ def _figures(content: ReportContent) -> Iterator[tuple[str, Markup]]:
     for network in content.networks:
         figure = learning_figure(network.history, network.best_epoch)
         yield network.name, to_svg(figure, network.name, f"Loss and accuracy of {network.name} by epoch")
+    for name, figure, label in fold_figures(content.folds) if content.folds is not None else ():
+        yield name, to_svg(figure, name, label)
     if content.calibration is not None and len(content.calibration.counts):
         figure = figures.reliability_figure(content.calibration)
         yield "reliability", to_svg(figure, "reliability", "Reliability diagram: accuracy by confidence")

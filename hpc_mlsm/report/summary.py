@@ -5,7 +5,9 @@ from collections import Counter
 
 from markupsafe import Markup
 
+from hpc_mlsm.evaluation.fold_scores import best
 from hpc_mlsm.report.content import ModelScore, ReportContent
+from hpc_mlsm.report.fold_figures import DUMMY
 from hpc_mlsm.report.quantities import count, fixed, percent, plural
 from hpc_mlsm.report.verdicts import Level, expected_rank, verdict_of
 
@@ -15,6 +17,7 @@ def summary_of(content: ReportContent) -> Markup:
     sentences = [
         *_catalogue(content),
         *_model(content),
+        *_folds(content),
         *_patterns(content),
         *_missing(content),
     ]
@@ -62,6 +65,24 @@ def _model(content: ReportContent) -> list[Markup]:
     return [text + (Markup("; {}.").format(", ".join(others)) if others else Markup("."))]
 
 
+def _folds(content: ReportContent) -> list[Markup]:
+    """The best model of the first data set, beside the dummy."""
+    if content.folds is None:
+        return []
+    first = [one for one in content.folds.results if one.data_set == content.folds.results[0].data_set]
+    trained = [one for one in first if one.model != DUMMY]
+    dummy = [one for one in first if one.model == DUMMY]
+    if not trained:
+        return []
+    found = best(trained)
+    beside = f", the commonest for {percent(dummy[0].mean_std('accuracy')[0])}" if dummy else ""
+    return [
+        Markup("{} names the right crystal system for {} of the patterns of structures it has not seen{}.").format(
+            _bold(found.model), _bold(percent(found.mean_std("accuracy")[0])), beside
+        )
+    ]
+
+
 def _within_three(model: ModelScore) -> str:
     return f", among its first three for {percent(model.top_k[3])}" if 3 in model.top_k else ""
 
@@ -99,9 +120,9 @@ def _patterns(content: ReportContent) -> list[Markup]:
 def _missing(content: ReportContent) -> list[Markup]:
     parts = {
         "ingest": content.catalogue,
-        "group": content.groups,
-        "train": content.training or content.networks or None,
-        "evaluate": content.scores or None,
+        **({"group": content.groups} if content.grouped else {}),
+        "train": content.training or content.networks or content.forests or None,
+        "evaluate": content.scores or content.folds or None,
         "predict": content.patterns or content.rejected_patterns or None,
     }
     missing = [stage for stage, part in parts.items() if part is None]

@@ -20,12 +20,15 @@ from hpc_mlsm.models.bundle import Bundle, load_bundle
 from hpc_mlsm.models.cnn_bundle import MANIFEST as CNN_MANIFEST
 from hpc_mlsm.models.cnn_bundle import read_cnn_manifest
 from hpc_mlsm.models.cnn_history import EpochRecord
+from hpc_mlsm.models.forest_bundle import MANIFEST as FOREST_MANIFEST
+from hpc_mlsm.models.forest_bundle import read_forest_info
 from hpc_mlsm.refinement.refine import FitData, refine
 from hpc_mlsm.refinement.settings import RefineSettings
 from hpc_mlsm.report.content import (
     Calibration,
     CandidateFit,
     CatalogueSummary,
+    ForestTraining,
     GroupSummary,
     ModelScore,
     NetworkTraining,
@@ -88,8 +91,10 @@ def gather(context: RunContext, classified: Classified | None = None) -> ReportC
         catalogue=_catalogue(run),
         stages=_stages(run),
         groups=_groups(run),
+        grouped=context.config.simulate.kind == "pdf",
         training=_training(bundle) if bundle else None,
         networks=tuple(_networks(run)),
+        forests=tuple(_forests(run)),
         scores=_scores(evaluation) if evaluation else (),
         calibration=_calibration(evaluation) if evaluation else None,
         weak_spots=tuple(_weak_spot(bundle, one) for one in evaluation.weakest) if bundle and evaluation else (),
@@ -190,6 +195,16 @@ def _networks(run: RunDirectory) -> Iterator[NetworkTraining]:
             device=metrics["device"],
             temperature=raw["temperature"],
         )
+
+
+def _forests(run: RunDirectory) -> Iterator[ForestTraining]:
+    for path in sorted((run.path / "models").glob(f"*/{FOREST_MANIFEST}")):
+        try:
+            info = read_forest_info(path.parent)
+        except BundleError:
+            continue  # of another version; the train stage says so
+        settings = info.settings
+        yield ForestTraining(path.parent.name, settings.kind, settings.trees, settings.max_depth, info.rows_by_class)
 
 
 def _scores(evaluation: Evaluation) -> tuple[ModelScore, ...]:
