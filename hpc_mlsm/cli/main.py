@@ -105,7 +105,8 @@ def predict(
 @app.command()
 def refine(
     targets: Annotated[
-        list[Path], typer.Argument(metavar="RUN|PATTERNS…", help="A run, or pattern files and folders of them.")
+        list[str],
+        typer.Argument(metavar="RUN|PATTERNS…", help="A run; or files, folders, a zip or tar file, file.h5::/dataset."),
     ],
     structure: Annotated[
         list[Path] | None,

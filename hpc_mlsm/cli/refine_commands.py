@@ -25,7 +25,7 @@ from hpc_mlsm.stages.context import RunContext
 from hpc_mlsm.stages.refine_input import SeriesInput, series_of_files, series_of_run
 from hpc_mlsm.stages.run_directory import RunDirectory
 from hpc_mlsm.structures.cif import read_cif
-from hpc_mlsm.structures.structure import Structure
+from hpc_mlsm.structures.structure import Reject, Structure
 
 MOST_FIGURES = 6
 MOST_ROWS = 40
@@ -33,7 +33,7 @@ MOST_COLUMNS = 4
 
 
 def refine_patterns(
-    targets: list[Path], structures: list[Path], run: Path | None, overrides: list[str], plan_only: bool
+    targets: list[str], structures: list[Path], run: Path | None, overrides: list[str], plan_only: bool
 ) -> None:
     """Refine the candidates of a run, or given structures against given patterns; print and write what came out."""
     console = Console()
@@ -41,8 +41,8 @@ def refine_patterns(
         config = parse_config({"executor": {"kind": "inline"}}, overrides)
         directory = RunDirectory(run or Path("runs") / "refine")
         made = _of_files(targets, structures, config)
-    elif len(targets) == 1 and targets[0].is_dir():
-        directory = RunDirectory(targets[0])
+    elif len(targets) == 1 and Path(targets[0]).is_dir():
+        directory = RunDirectory(Path(targets[0]))
         config = directory.load(overrides)
         made = _of_run(directory, config)
     else:
@@ -53,7 +53,8 @@ def refine_patterns(
     with opened(directory, config) as (context, console):
         write_series(directory.refinement / refine.SERIES, made.series)
         for reject in made.rejects:
-            context.note(refine.STAGE, f"{reject.source or reject.name} was set aside: {reject.detail}")
+            name = made.series.names[reject.frame]
+            context.set_aside(refine.STAGE, Reject(name, name, reject.reason, reject.detail))
         summary = refine.run(context)
         console.print(summaries.line("refine", summary), soft_wrap=True)
         _show(console, context, made.series)
@@ -82,7 +83,7 @@ def _of_run(directory: RunDirectory, config: RunConfig) -> SeriesInput:
     return series_of_run(directory, config.refine.fit)
 
 
-def _of_files(targets: list[Path], structures: list[Path], config: RunConfig) -> SeriesInput:
+def _of_files(targets: list[str], structures: list[Path], config: RunConfig) -> SeriesInput:
     read = [_first_structure(path) for path in structures]
     phases = tuple(one.id for one in read)
     if len(set(phases)) < len(phases):
@@ -112,7 +113,7 @@ def _show(console: Console, context: RunContext, series: Series) -> None:
         chosen = np.concatenate([chosen[: MOST_FIGURES // 2], chosen[-(MOST_FIGURES // 2) :]])
     (folder / "figures").mkdir(exist_ok=True)
     for k in chosen:
-        save_fit(folder / "figures" / f"{k:06d}-{Path(series.names[k]).name}", series, found, int(k))
+        save_fit(folder / "figures" / f"{k:06d}-{Path(series.names[k]).stem}", series, found, int(k))
     if len(fitted) > 1:
         save_parameters(folder / "figures" / "parameters", series, found)
     console.print(f"tables and figures: {folder.resolve()}", soft_wrap=True, highlight=False)
@@ -121,7 +122,7 @@ def _show(console: Console, context: RunContext, series: Series) -> None:
 def fits_table(series: Series, found: GatheredFits) -> Table:
     """Values with units and standard uncertainties: of one frame below each other, of several a row a frame."""
     if len(series) == 1:
-        table = Table(title=f"{escape(series.names[0])}: r_w = {found.r_w[0]:.4f}")
+        table = Table(title=f"{escape(Path(series.names[0]).stem)}: r_w = {found.r_w[0]:.4f}")
         for heading, side in (("parameter", "left"), ("value", "right"), ("unit", "left")):
             table.add_column(heading, justify=side)  # type: ignore[arg-type]
         for key, values in found.values.items():
@@ -137,7 +138,7 @@ def fits_table(series: Series, found: GatheredFits) -> Table:
         heading = f"{key} / {found.units[key]}" if found.units[key] else key
         table.add_column(heading, justify="right", no_wrap=True)
     for k in range(min(len(series), MOST_ROWS)):
-        cells = [escape(series.names[k]), *([f"{series.coordinate[k]:g}"] if known else [])]  # type: ignore[index]
+        cells = [escape(Path(series.names[k]).stem), *([f"{series.coordinate[k]:g}"] if known else [])]  # type: ignore[index]
         cells.append(f"{found.r_w[k]:.4f}" if np.isfinite(found.r_w[k]) else found.kind[k])
         cells += [with_uncertainty(found.values[key][k], found.uncertainties[key][k]) for key in shown]
         table.add_row(*cells)

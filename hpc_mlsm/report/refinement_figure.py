@@ -34,7 +34,7 @@ def save_fit(path: Path, series: Series, found: GatheredFits, frame: int, title:
     measured = series.values[frame].astype(float)
     calculated = found.calculated[frame].astype(float)
     fit = CandidateFit(found.phases[frame], calculated, 1.0, float(found.r_w[frame]), 0.0)
-    name = series.names[frame]
+    name = Path(series.names[frame]).stem
     pattern = PatternResult(name, name, series.grid.r, measured, Ranking(name, ()), (fit,))
     with drawing():
         from matplotlib.figure import Figure

@@ -1,6 +1,5 @@
 """What is to be refined: a series made of measured patterns, and of the candidates that a run predicted for them."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hpc_mlsm.archive.folders import find_patterns
-from hpc_mlsm.archive.pattern import Pattern, PatternReject
-from hpc_mlsm.archive.readers import read_patterns
+from hpc_mlsm.archive.archive_settings import ArchiveSettings
+from hpc_mlsm.archive.frames import ArchiveIndex, FrameReject, Variable
+from hpc_mlsm.archive.opening import open_archive, read_frames
+from hpc_mlsm.archive.pattern import Pattern
 from hpc_mlsm.archive.resample import to_grid
 from hpc_mlsm.errors import PatternError, RunError
 from hpc_mlsm.models.bundle import load_bundle
@@ -18,36 +18,40 @@ from hpc_mlsm.refinement.chain import Phases
 from hpc_mlsm.refinement.refine import fit_grid
 from hpc_mlsm.refinement.series import NO_CANDIDATE, Series
 from hpc_mlsm.refinement.settings import RefineSettings
+from hpc_mlsm.scattering.conditions import PdfGrid
 from hpc_mlsm.stages.run_directory import RunDirectory
 from hpc_mlsm.structures.structure import Structure
+
+FRAMES_AT_ONCE = 1024
 
 USUAL_Q = (0.0, 25.0)
 """Å⁻¹, where neither the settings nor the header say what was measured."""
 
-_KELVIN = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)K(?![A-Za-z0-9])")
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SeriesInput:
-    """A series, and the patterns that could not be part of it."""
+    """A series, and the frames of it that cannot be used, whose curves are NaN."""
 
     series: Series
-    rejects: tuple[PatternReject, ...]
+    rejects: tuple[FrameReject, ...]
 
 
 def series_of_files(
-    paths: Sequence[Path], candidates: Sequence[Phases], structures: Mapping[str, Structure], settings: RefineSettings
+    paths: Sequence[str | Path],
+    candidates: Sequence[Phases],
+    structures: Mapping[str, Structure],
+    settings: RefineSettings,
+    archive: ArchiveSettings | None = None,
 ) -> SeriesInput:
-    """Pattern files, all with the same candidates.
+    """All frames of an archive (files, folders, a zip or tar file, a stack), with the same candidates.
 
     Raises
     ------
     PatternError
-        If no file is found, or none can be used.
+        If it cannot be read, is not of PDFs, or no frame can be used.
     """
-    patterns, rejects = read_patterns(find_patterns(paths))
-    made = series_of_patterns(patterns, [list(candidates)] * len(patterns), structures, settings)
-    return SeriesInput(made.series, (*rejects, *made.rejects))
+    index = open_archive(paths, archive, assumed="pdf")
+    return series_of_archive(index, [candidates] * index.n_frames, structures, settings)
 
 
 def series_of_run(run: RunDirectory, settings: RefineSettings) -> SeriesInput:
@@ -67,61 +71,97 @@ def series_of_run(run: RunDirectory, settings: RefineSettings) -> SeriesInput:
     ranked: dict[str, list[Phases]] = {}
     for row in sorted(rows, key=lambda one: int(one["rank"])):
         ranked.setdefault(row["pattern"], []).append((row["structure_ids"][0],))
+    index = open_archive(list(dict.fromkeys(row["pattern"] for row in rows)), assumed="pdf")
     bundle = load_bundle(run.model)
     structures = {key: bundle.structure(key) for phases in ranked.values() for one in phases for key in one}
-    files = find_patterns([Path(name) for name in dict.fromkeys(row["pattern"] for row in rows)])
-    patterns, rejects = read_patterns(files)
-    made = series_of_patterns(patterns, [ranked[one.source] for one in patterns], structures, settings)
-    return SeriesInput(made.series, (*rejects, *made.rejects))
+    return series_of_archive(index, [ranked[name] for name in index.members], structures, settings)
 
 
-def series_of_patterns(
-    patterns: Sequence[Pattern],
+def series_of_archive(
+    index: ArchiveIndex,
     candidates: Sequence[Sequence[Phases]],
     structures: Mapping[str, Structure],
     settings: RefineSettings,
+    components: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    component_candidates: Sequence[Sequence[Phases]] = (),
 ) -> SeriesInput:
-    """Patterns on one grid, each with its candidates.
+    """All frames of an archive on the grid of the fit.
 
-    The grid covers what the first pattern does of the range of the fit; patterns that do not cover it are rejected.
+    The grid covers what the first frame that can be read does of the range of the fit.
+
+    Parameters
+    ----------
+    index : ArchiveIndex
+        Of PDFs.
+    candidates : sequence (frames,) of sequences of Phases
+        The likeliest first; frames without any are not fitted.
+    structures : mapping
+        All that candidates name, by id.
+    settings : RefineSettings
+    components : (array (m,), array (c, m)), optional
+        Curves of a decomposition, and the r (Å) that they are on.
+    component_candidates : sequence (c,) of sequences of Phases
 
     Raises
     ------
     PatternError
-        If none can be used.
+        If no frame can be used, or the archive is not of PDFs.
     """
-    if not patterns:
-        raise PatternError("empty_folder", "no measured pattern could be read; see the rejects")
-    q_range = q_range_of(patterns[0], settings)
-    scale = 10.0 if patterns[0].unit == "nm" else 1.0
-    grid = fit_grid(scale * float(patterns[0].x[0]), scale * float(patterns[0].x[-1]), q_range[1], settings)
-    values, kept, rejects = [], [], []
-    for k, pattern in enumerate(patterns):
-        try:
-            values.append(to_grid(pattern, grid.r).values)
-            kept.append(k)
-        except PatternError as error:
-            rejects.append(PatternReject.from_error(pattern.name, pattern.source, error))
-    if not kept:
-        raise PatternError(
-            "none_usable", f"none of {len(patterns)} patterns can be refined; the first: {rejects[0].detail}"
-        )
-    phases, indices = numbered([candidates[k] for k in kept])
-    used = {key for one in phases for key in one}
-    temperatures = np.array([_temperature(patterns[k]) for k in kept])
+    if index.kind != "pdf":
+        raise PatternError("wrong_axis", f"{index.source}: an archive of {index.kind} patterns; refinement is of PDFs")
+    values: NDArray[np.float32] = np.zeros((0, 0), dtype=np.float32)
+    rejects: list[FrameReject] = []
+    grid, q_range = None, USUAL_Q
+    for start in range(0, index.n_frames, FRAMES_AT_ONCE):
+        block = read_frames(index, start, start + FRAMES_AT_ONCE)
+        rejects += block.rejects
+        for curves in block.curves:
+            if grid is None:
+                q_range = q_range_of(curves.like, settings)
+                scale = 10.0 if curves.like.unit == "nm" else 1.0
+                grid = fit_grid(scale * float(curves.x[0]), scale * float(curves.x[-1]), q_range[1], settings)
+                values = np.full((index.n_frames, len(grid)), np.nan, dtype=np.float32)
+            for row, frame in enumerate(curves.frames):
+                try:
+                    values[frame] = to_grid(curves.pattern(row, index.name(int(frame))), grid.r).values
+                except PatternError as error:
+                    rejects.append(FrameReject.of(int(frame), error))
+    if grid is None or not np.isfinite(values).any():
+        first = f"; the first: {rejects[0].detail}" if rejects else ""
+        raise PatternError("none_usable", f"{index.source}: none of {index.n_frames} frames can be refined{first}")
+    phases, indices = numbered([*candidates, *component_candidates])
+    variable = _along(index)
     series = Series(
         grid=grid,
         q_range=q_range,
-        values=np.array(values, dtype=np.float32),
-        names=tuple(patterns[k].name for k in kept),
-        structures={key: structures[key] for key in sorted(used)},
+        values=values,
+        names=tuple(index.name(frame) for frame in range(index.n_frames)),
+        structures={key: structures[key] for key in sorted({key for one in phases for key in one})},
         phases=phases,
-        candidates=indices,
-        coordinate=temperatures,
-        coordinate_name="temperature",
-        coordinate_unit="K",
+        candidates=indices[: index.n_frames],
+        components=_components(components, grid),
+        component_candidates=indices[index.n_frames :],
+        coordinate=None if variable is None else variable.values,
+        coordinate_name="frame" if variable is None else variable.name,
+        coordinate_unit="" if variable is None else variable.unit,
     )
-    return SeriesInput(series, tuple(rejects))
+    return SeriesInput(series, tuple(sorted(rejects, key=lambda one: one.frame)))
+
+
+def _components(
+    components: tuple[NDArray[np.float64], NDArray[np.float64]] | None, grid: PdfGrid
+) -> NDArray[np.float32]:
+    """Curves of a decomposition on the grid of the fit."""
+    if components is None:
+        return np.zeros((0, len(grid)), dtype=np.float32)
+    r, curves = components
+    patterns = [Pattern(f"component {k}", r, curve, "r", "angstrom") for k, curve in enumerate(curves)]
+    return np.array([to_grid(one, grid.r).values for one in patterns], dtype=np.float32).reshape(-1, len(grid))
+
+
+def _along(index: ArchiveIndex) -> Variable | None:
+    """The variable that the series goes along: the first that is known of every frame."""
+    return next((one for one in index.variables if np.isfinite(one.values).all()), None)
 
 
 def q_range_of(pattern: Pattern, settings: RefineSettings) -> tuple[float, float]:
@@ -141,10 +181,3 @@ def numbered(candidates: Sequence[Sequence[Phases]]) -> tuple[tuple[Phases, ...]
     for k, row in enumerate(candidates):
         indices[k, : len(row)] = [number[one] for one in row]
     return tuple(number), indices
-
-
-def _temperature(pattern: Pattern) -> float:
-    """K, from the header or the name (``…_150K``); NaN where neither says it."""
-    given = pattern.number("temperature")
-    named = _KELVIN.search(pattern.name.replace("_", " "))
-    return given if given is not None else float(named[1]) if named else float("nan")
