@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpc_mlsm.errors import ConfigError, PatternError
-from hpc_mlsm.refinement.minimum import Minimum, Misfit, covariance, find_minimum
+from hpc_mlsm.refinement.minimum import Minimum, Misfit, covariance, find_minimum, inside
 from hpc_mlsm.refinement.model import Model
 from hpc_mlsm.refinement.phase import Phase, Reported
 from hpc_mlsm.refinement.result import FittedValue, Refinement, Values
 from hpc_mlsm.refinement.settings import RefineSettings
-from hpc_mlsm.refinement.starts import inside, searched
+from hpc_mlsm.refinement.starts import searched
 from hpc_mlsm.scattering.conditions import PdfGrid
 from hpc_mlsm.structures.structure import Structure
 

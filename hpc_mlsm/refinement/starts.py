@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
-from hpc_mlsm.refinement.minimum import Minimum, Misfit, find_minimum
+from hpc_mlsm.refinement.minimum import Minimum, Misfit, find_minimum, inside
 from hpc_mlsm.refinement.model import Model
 
 POINTS = 96
@@ -40,12 +40,6 @@ def searched(model: Model, misfit: Misfit, start: NDArray[np.float64], most: int
         yield found
         if found.r_w < enough:
             return
-
-
-def inside(model: Model, x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A start a little inside the bounds, where the search can go both ways."""
-    margin = 1e-4 * (model.highest - model.lowest)
-    return np.clip(x, model.lowest + margin, model.highest - margin)
 
 
 def _over_growing_range(model: Model, misfit: Misfit, x: NDArray[np.float64], most: int) -> Minimum:

@@ -120,7 +120,7 @@ def test_a_budget_is_kept_whatever_happens(tmp_path: Path) -> None:
     assert 0 < summary.fitted < 24
     kinds = set(table(tmp_path)["kind"])
     assert "skipped" in kinds
-    with pytest.raises(PlanError, match="the budget of 2 fits is less than the 3"):
+    with pytest.raises(PlanError, match="the budget of 2 fits is less than the 4"):
         done(tmp_path, fits=2)
 
 
