@@ -63,6 +63,8 @@ def _simulate(summary: SimulateSummary) -> str:
         (summary.shards_adopted, "finished shards taken over from a killed run"),
         (summary.shards_damaged, "damaged shards redone"),
         (summary.quarantined, "structures set aside"),
+        (summary.dropped, "withdrawn, changed or of other parameters dropped"),
+        (summary.shards_compacted, "shards rewritten without them"),
     ):
         text += f", {count} {what}" if count else ""
     return text

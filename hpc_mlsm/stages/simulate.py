@@ -33,6 +33,9 @@ from hpc_mlsm.structures.structure import Reject
 
 STAGE = "simulate"
 QUARANTINE = "quarantine.json"
+DEAD_SHARE = 0.25
+"""Of a shard's structures, above which it is rewritten without those that were withdrawn or changed."""
+
 MAX_WRITE_FAILURES = 3
 """After so many shards that could not be written the stage stops."""
 
@@ -56,6 +59,8 @@ class SimulateSummary:
     shards_written: int
     shards_adopted: int
     shards_damaged: int
+    dropped: int = 0
+    shards_compacted: int = 0
 
 
 def config_hash(settings: PatternSettings) -> str:
@@ -71,11 +76,18 @@ def selected_keys(run: RunDirectory, selection: Selection) -> list[tuple[str, st
     return [(key, content) for key, content in inventory if key in kept]
 
 
-def run(context: RunContext) -> SimulateSummary:
+def run(context: RunContext, *, thorough: bool = True) -> SimulateSummary:
     """Simulate what is missing.
 
     Finished shards of an earlier run that was killed are taken over, damaged ones are set aside and redone. When all is
-    there, patterns of withdrawn or changed structures and of other parameters are dropped.
+    there, patterns of withdrawn or changed structures and of other parameters are dropped, and leave the disk too
+    where they are much of their shard.
+
+    Parameters
+    ----------
+    thorough
+        Read all shards and compare their checksums. Without it only their sizes are: damage is then found, by other
+        checksums, when a pattern is read, and mended by a thorough run.
     """
     run, settings = context.run, context.config.simulate
     if not isinstance(settings, PowderSettings):
@@ -84,7 +96,7 @@ def run(context: RunContext) -> SimulateSummary:
     wanted_hash = config_hash(settings)
     with PatternStore.open(run.patterns, "a") as store:
         adopted = store.adopt(wanted_hash).adopted
-        damaged = store.verify(full=True).bad
+        damaged = store.verify(full=thorough).bad
         for name in damaged:
             context.note(STAGE, f"shard {name} is damaged or missing and will be redone")
         quarantine = _Quarantine(run.patterns / QUARANTINE, wanted_hash)
@@ -102,7 +114,8 @@ def run(context: RunContext) -> SimulateSummary:
                 f"failure: {failures[0]}"
             )
         # Only now: a run that fails, or is called back, has not thrown away the patterns of the parameters before.
-        store.drop(wanted, wanted_hash)
+        dropped = store.drop(wanted, wanted_hash)
+        compacted = store.compact(DEAD_SHARE)
     return SimulateSummary(
         structures=len(wanted),
         already_there=len(wanted) - len(missing) - quarantined + len(rejected),
@@ -111,6 +124,8 @@ def run(context: RunContext) -> SimulateSummary:
         shards_written=written,
         shards_adopted=len(adopted),
         shards_damaged=len(damaged),
+        dropped=dropped,
+        shards_compacted=compacted,
     )
 
 

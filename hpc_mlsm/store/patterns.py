@@ -131,9 +131,13 @@ class PatternStore:
         """
         return upkeep.drop(self.folder, self._index, wanted, config_hash)
 
-    def compact(self) -> int:
-        """Rewrite shards that hold rows that readers no longer see, to free their space; returns how many."""
-        return upkeep.compact(self.folder, self._index)
+    def compact(self, tolerated: float = 0.0) -> int:
+        """Rewrite shards that hold structures that readers no longer see, to free their space; returns how many.
+
+        Shards in which a share of at most ``tolerated`` is not seen stay as they are: rewriting costs as much as the
+        whole shard, and one that loses a structure may soon lose another.
+        """
+        return upkeep.compact(self.folder, self._index, tolerated)
 
     @property
     def n_structures(self) -> int:

@@ -120,12 +120,12 @@ def drop(folder: Path, index: Index, wanted: Sequence[tuple[str, str]], config_h
     return len(stale)
 
 
-def compact(folder: Path, index: Index) -> int:
-    """Rewrite shards in which only some structures are live; see ``PatternStore.compact``."""
-    query = """SELECT name FROM shards
-               WHERE n_structures > (SELECT count(*) FROM structures WHERE shard = shards.name)"""
+def compact(folder: Path, index: Index, tolerated: float) -> int:
+    """Rewrite shards in which too few structures are live; see ``PatternStore.compact``."""
+    query = """SELECT name FROM shards JOIN (SELECT shard, count(*) AS live FROM structures GROUP BY shard)
+               ON shard = name WHERE n_structures - live > ? * n_structures ORDER BY name"""
     rewritten = 0
-    for (name,) in list(index.rows(query)):
+    for (name,) in list(index.rows(query, tolerated)):
         live = list(index.rows("SELECT position FROM structures WHERE shard = ? ORDER BY position", name))
         if live:
             content = read_shard(folder / name).select(np.array(live, dtype=np.int64)[:, 0])
