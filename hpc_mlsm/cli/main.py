@@ -129,6 +129,14 @@ def report(target: Target, run: Run = None, overrides: Overrides = None) -> None
 
 
 @app.command()
+def update(target: Target, run: Run = None, overrides: Overrides = None) -> None:
+    """Bring a run up to date after structures came, changed or went, and say what is different."""
+    from hpc_mlsm.cli.update_commands import update_run
+
+    update_run(target, run, overrides or [])
+
+
+@app.command()
 def plan(
     target: Target,
     run: Run = None,

@@ -72,10 +72,15 @@ def _simulate(summary: SimulateSummary) -> str:
 
 def _group(summary: GroupSummary) -> str:
     again = " (unchanged)" if summary.reused else ""
-    return (
+    text = (
         f"{summary.structures} structures in {summary.groups} groups, the largest of {summary.largest}, from "
         f"{summary.edges} correlated pairs{again}"
     )
+    if 0 < summary.fresh < summary.structures:
+        text += f"; {summary.fresh} structures compared with all"
+    if summary.proven:
+        text += f"; {summary.proven / summary.pairs:.2%} of pairs excluded by bounds"
+    return text + (f"; {summary.events} changes of classes" if summary.events else "")
 
 
 def _train(summary: TrainSummary | NetworkSummary | ForestSummary | PowderTrained) -> str:

@@ -103,6 +103,20 @@ class ReportSettings:
 
 
 @dataclass(frozen=True)
+class UpdateSettings:
+    """What ``update`` looks at besides the run itself.
+
+    Attributes
+    ----------
+    predictions
+        Files of predictions (``predictions.nxs``) whose frames are classified again, to tell which get another answer;
+        where none are named, that of the run.
+    """
+
+    predictions: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """All parameters of a run."""
 
@@ -117,6 +131,7 @@ class RunConfig:
     predict: PredictSettings = field(default_factory=PredictSettings)
     refine: SeriesSettings = field(default_factory=SeriesSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
+    update: UpdateSettings = field(default_factory=UpdateSettings)
     executor: ExecutorSettings = field(default_factory=ExecutorSettings)
 
     def __post_init__(self) -> None:

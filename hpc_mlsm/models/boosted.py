@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 from hpc_mlsm.errors import ConfigError
 from hpc_mlsm.models.boosted_rounds import BoostedRounds, Round
@@ -189,6 +191,34 @@ def predict_margins(booster: "xgboost.Booster", patterns: NDArray[np.float32], n
         piece = np.ascontiguousarray(patterns[start : start + batch], dtype=np.float32)
         out[start : start + batch] = booster.inplace_predict(piece, predict_type="margin", validate_features=False)
     return out
+
+
+def staged_losses(booster: "xgboost.Booster", rows: Rows, n_classes: int) -> tuple[float, ...]:
+    """Mean negative log-likelihood of labelled rows after each round of a booster, at the cost of one prediction.
+
+    Margins are added up round by round. Each part that XGBoost predicts holds the starting scores once more, which
+    are found as the difference of two parts and their sum.
+    """
+    rounds, total, losses = booster.num_boosted_rounds(), 0, np.zeros(booster.num_boosted_rounds())
+    for patterns, labels in rows():
+        batch = max(1, int(PREDICT_BYTES / (16 * n_classes)))
+        for start in range(0, len(labels), batch):
+            own = labels[start : start + batch]
+            part = partial(_margins, booster, np.ascontiguousarray(patterns[start : start + batch], dtype=np.float32))
+            margins = part(0, 1)
+            begin = margins + part(1, 2) - part(0, 2) if rounds > 1 else margins
+            for k in range(rounds):
+                margins = margins if k == 0 else margins + part(k, k + 1) - begin
+                losses[k] -= float(log_softmax(margins, axis=1)[np.arange(len(own)), own].sum())
+            total += len(own)
+    return tuple((losses / max(total, 1)).tolist())
+
+
+def _margins(booster: "xgboost.Booster", patterns: NDArray[np.float32], first: int, last: int) -> NDArray[np.float64]:
+    found = booster.inplace_predict(
+        patterns, iteration_range=(first, last), predict_type="margin", validate_features=False
+    )
+    return np.asarray(found, np.float64)
 
 
 def settings_fingerprint(settings: BoostedSettings) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from hpc_mlsm.stages.rows import LabelledRows
 from hpc_mlsm.stages.run_directory import RunDirectory
 from hpc_mlsm.stages.train_powder import PowderTrained
 from hpc_mlsm.stages.train_together import expected_fingerprint, fitting_workers, train_together, workers_asked
+from hpc_mlsm.stages.warm_start import warm_start
 from hpc_mlsm.store.patterns import PatternStore
 from hpc_mlsm.structures.structure import Structure
 
@@ -50,8 +51,11 @@ class TrainSummary:
     reused: bool
 
 
-def run(context: RunContext) -> TrainSummary | PowderTrained:
-    """Train until the validation loss stops falling, unless the bundle on disk is already the one asked for."""
+def run(context: RunContext, *, warm: bool = False) -> TrainSummary | PowderTrained:
+    """Train until the validation loss stops falling, unless the bundle on disk is already the one asked for.
+
+    With ``warm``, trees go on from those of the bundle on disk, where this is possible; see ``warm_start``.
+    """
     config, run = context.config, context.run
     if config.simulate.kind == "powder":
         return train_powder.run(context)
@@ -68,6 +72,8 @@ def run(context: RunContext) -> TrainSummary | PowderTrained:
                 "then train"
             )
         start = time.monotonic()
+        if warm:
+            warm_start(context, rows, groups, expected)
         model = _train(context, rows, len(groups.groups), expected)
         bundle = _bundle(context, store, groups, rows, model, expected, time.monotonic() - start)
     save_bundle(bundle, run.model)

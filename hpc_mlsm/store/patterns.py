@@ -174,6 +174,10 @@ class PatternStore:
                 return shard.axis()
         raise StoreError(f"the pattern store in {self.folder} is empty: run simulate first")
 
+    def contents(self) -> dict[str, str]:
+        """Content hash of every structure by id; ordered by id."""
+        return dict(self._index.rows("SELECT id, content_hash FROM structures ORDER BY id"))
+
     def digests(self) -> dict[str, str]:
         """Hash over everything of a structure, its patterns among it, by id; ordered by id."""
         return dict(self._index.rows("SELECT id, digest FROM structures ORDER BY id"))
