@@ -214,8 +214,8 @@ def started(config: Path, run: Path) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-SHARDS = 13
-"""Of the first revision: little work is cut into tasks of one structure."""
+SHARDS = 1
+"""Of the first revision."""
 
 POINTS: dict[str, Callable[[RunDirectory], bool]] = {
     "begun": lambda run: (run.path / "updates" / "update-0001.json").exists(),
