@@ -1,19 +1,24 @@
 """How fast patterns are correlated and grouped, against the bare matrix product and scipy.
 
-    python benchmarks/grouping.py [--n 10833] [--points 301] [--json FILE]
+    python benchmarks/grouping.py [--n 10833] [--run RUN] [--update] [--json FILE]
 
-``vs_bare`` is time over that of the bare product, ``of_peak`` the share of the speed of a large square product
-(for correlate_all of the upper triangle, which is all that is needed), ``rss`` the peak of resident memory (MiB) and
-``added`` what correlate_all added to it.
-
-Random patterns show the cost of the comparison alone: none of their pairs reaches 0.95. Families of noisy copies
-show what edges, linkage and the statistics of groups add. All run in this process, on the same threads.
+``random`` patterns correlate with nothing. With ``--run`` the patterns are those of a run's store, as many as are asked
+for: base patterns, then variants, which resemble each other as those of a catalogue do. ``bare`` is the float32
+product of all patterns with all, block by block into one buffer, looked at by nobody; of more than 100 000 patterns it
+is scaled up from 20 000. ``tasks`` does what the group stage does: writes panels, runs the tasks over these and joins
+the edges; ``pruned`` with bounds. Of more than 250 000 patterns one task in 24 is run, evenly spaced, and the time is
+scaled up. All run in this process, on the same threads. ``speed`` is that of the bare product over the same pairs,
+``rss`` the peak of resident memory (MB) of a process that does nothing else. ``--update`` adds 1 % of the patterns to
+the others.
 """
 
 import argparse
+import multiprocessing
 import resource
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,93 +27,173 @@ from _table import report
 from numpy.typing import NDArray
 from scipy.stats import pearsonr
 
-from hpc_mlsm.grouping.blocks import correlate_all
+from hpc_mlsm.grouping.correlate import panel_of
+from hpc_mlsm.grouping.edges import Edges, join_edges
 from hpc_mlsm.grouping.groups import build_groups
+from hpc_mlsm.grouping.identity import carry_ids
+from hpc_mlsm.grouping.leading import choose_directions
 from hpc_mlsm.grouping.linkage import labels_for
-from hpc_mlsm.grouping.settings import GroupSettings
+from hpc_mlsm.grouping.panels import PANEL_ROWS, LiveRows, Panels, add_panels
+from hpc_mlsm.grouping.settings import Linkage
+from hpc_mlsm.grouping.tasks import collect, correlate_task, correlate_tasks
+from hpc_mlsm.stages.run_directory import RunDirectory
+from hpc_mlsm.store.patterns import PatternStore
 
 SAMPLE = 2000
-REPEATS = 5
+THRESHOLD = 0.95
+MEMORY = 2**31
+BARE_AT_MOST = 100_000
+WHOLE_AT_MOST = 250_000
+ONE_IN = 24
+POINTS = 301
+
+Source = Callable[[int], NDArray[np.float32]]
+"""Gives patterns 4096 k to 4096 (k + 1) of a set."""
 
 
 def main() -> None:
-    """Run all comparisons, print a table, and write JSON where asked."""
+    """Run the comparisons, print a table, and write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, default=10_833, help="patterns")
-    parser.add_argument("--points", type=int, default=301, help="points of a pattern")
+    parser.add_argument("--n", type=int, nargs="+", default=[10_833], help="numbers of patterns")
+    parser.add_argument("--run", type=Path, help="a run whose patterns are used besides random ones")
+    parser.add_argument("--update", action="store_true", help="also add 1 %% to the others")
     parser.add_argument("--json", type=Path, help="file for the figures")
     asked = parser.parse_args()
-    patterns = np.random.default_rng(0).standard_normal((asked.n, asked.points), np.float32)
-    rows = [*comparison(patterns), *grouping(families(asked.n, asked.points))]
-    report(f"grouping {asked.n} patterns of {asked.points} points", rows, asked.json)
+    rows: list[dict[str, Any]] = []
+    for n in asked.n:
+        with tempfile.TemporaryDirectory() as folder:
+            rows += compare("random", n, Path(folder), random_batches(n))
+        if asked.run:
+            with tempfile.TemporaryDirectory() as folder:
+                rows += compare("store", n, Path(folder), stored_batches(asked.run, n), update=asked.update)
+    report(f"grouping patterns of {POINTS} points", rows, asked.json)
 
 
-def comparison(patterns: NDArray[np.float32]) -> list[dict[str, Any]]:
-    """Correlating random patterns: ours first, because the peak of resident memory never falls again."""
-    n, points = patterns.shape
-    settings = GroupSettings()
-    before = peak_rss_mib()
-
-    def ours() -> int:
-        read = patterns.__getitem__
-        memory = settings.memory_bytes
-        return len(correlate_all(lambda a, b: read(slice(a, b)), n, points, 0.95, memory_bytes=memory))
-
-    edges = ours()
-    after = peak_rss_mib()
-    ours_s, bare_s = shortest_of_turns(ours, lambda: bare_product(patterns))
-    peak = gemm_peak()
-    pairs = n * (n - 1) // 2
-    scipy_s = pearsonr_per_pair(patterns) * pairs
-    return [
-        {"what": "bare float32 product, n × n", "time_s": bare_s, "vs_bare": 1.0,
-         "gflops": 2e-9 * n * n * points / bare_s, "of_peak": 2e-9 * n * n * points / bare_s / peak},
-        {"what": "correlate_all", "time_s": ours_s, "vs_bare": ours_s / bare_s,
-         "gflops": 2e-9 * pairs * points / ours_s, "of_peak": 2e-9 * pairs * points / ours_s / peak,
-         "edges": edges, "rss": after, "added": after - before},
-        {"what": f"pearsonr, extrapolated from {SAMPLE} pairs", "time_s": scipy_s,
-         "vs_bare": scipy_s / bare_s},
-    ]  # fmt: skip
-
-
-def grouping(patterns: NDArray[np.float32]) -> list[dict[str, Any]]:
-    """Every step from families of patterns to groups."""
-    n, points = patterns.shape
-    ids = [f"s{k:07d}" for k in range(n)]
-
-    def read(start: int, stop: int) -> NDArray[np.float32]:
-        return patterns[start:stop]
-
-    time_s, edges = timed(lambda: correlate_all(read, n, points, 0.95))
-    labels_for(ids[:2], correlate_all(read, 2, points, 0.0), "complete")  # loads what numba has compiled
-    rows = [{"what": "families: correlate_all", "time_s": time_s, "edges": len(edges)}]
-    for linkage in ("single", "leader", "complete"):
-        time_s, labels = timed(lambda linkage=linkage: labels_for(ids, edges, linkage))
-        rows.append({"what": f"families: {linkage}", "time_s": time_s, "groups": int(labels.max()) + 1})
-        time_s, groups = timed(lambda labels=labels: build_groups(ids, labels, read))
-        lowest = min(group.min_correlation for group in groups)
-        rows.append(
-            {"what": f"families: build_groups, {linkage}", "time_s": time_s, "groups": len(groups),
-             "largest": max(map(len, groups)), "lowest_r": lowest}
-        )  # fmt: skip
-    return rows
+def compare(
+    name: str, n: int, folder: Path, batches: Iterator[NDArray[np.float32]], *, update: bool = False
+) -> list[dict[str, Any]]:
+    """All of one set of patterns."""
+    start = time.perf_counter()
+    panels = add_panels(folder, Panels((), (), ()), named(batches))
+    written_s, n = time.perf_counter() - start, len(panels.ids)
+    rows_of = LiveRows(panels, np.arange(n))
+    sample = rows_of.some(np.unique(np.linspace(0, n - 1, 1000).astype(int)))
+    bare_s = bare_seconds(rows_of, n)
+    pairs = n * (n - 1) / 2
+    made = [{"patterns": name, "n": n, "what": "bare product, n × n", "time_s": bare_s, "speed": 1.0}]
+    made.append({"patterns": name, "n": n, "what": "writing panels", "time_s": written_s})
+    start = time.perf_counter()
+    directions = choose_directions(panel_of(sample), THRESHOLD)
+    chosen_s = time.perf_counter() - start
+    found: Edges | None = None
+    for what, basis in (("tasks", None), ("pruned", directions)):
+        if what == "pruned" and basis is None:
+            made.append({"patterns": name, "n": n, "what": "pruned: of no use here"})
+            continue
+        path = None if basis is None else folder / "directions.npy"
+        if path is not None and basis is not None:
+            np.save(path, basis.basis)
+        time_s, said = in_process(partial(run_tasks, panels, folder / what, path, n > WHOLE_AT_MOST))
+        own = {"patterns": name, "n": n, "what": what, "time_s": time_s + (chosen_s if path else 0)}
+        made.append(own | {"speed": bare_s / 2 / own["time_s"], **said})
+        if n <= WHOLE_AT_MOST:
+            edges = collect(all_tasks(panels, folder / what, path), 8 * MEMORY, lambda part: part)
+            assert found is None or np.array_equal(found.correlation, edges.correlation)
+            found = edges
+    scipy_s = pearsonr_per_pair(sample) * pairs
+    made.append({"patterns": name, "n": n, "what": f"pearsonr, from {SAMPLE} pairs", "time_s": scipy_s})
+    made[-1]["times_ours"] = scipy_s / made[-2].get("time_s", made[-3].get("time_s", 1.0))
+    if found is not None:
+        made += linked(name, rows_of, panels, found)
+        if update:
+            made += updated(name, panels, folder, found)
+    return made
 
 
-def bare_product(patterns: NDArray[np.float32], block: int = 1024) -> None:
-    """All n × n products, block by block into one buffer, looked at by nobody."""
-    n = len(patterns)
+def run_tasks(panels: Panels, folder: Path, basis: Path | None, piecewise: bool) -> dict[str, Any]:
+    """All tasks, or one in some of them; what they found, and the time scaled up to all."""
+    tasks = all_tasks(panels, folder, basis)
+    chosen = tasks[:: ONE_IN if piecewise else 1]
+    start = time.perf_counter()
+    said = [correlate_task(task) for task in chosen]
+    seconds = time.perf_counter() - start
+    scale = sum(task.units for task in tasks) / sum(task.units for task in chosen)
+    pairs = sum(one.pairs for one in said)
+    return {
+        "seconds": seconds * scale,
+        "edges": round(sum(one.edges for one in said) * scale),
+        "proven": sum(one.proven for one in said) / pairs,
+        "tasks": f"{len(chosen)} of {len(tasks)}",
+        "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
+    }
+
+
+def in_process(work: Callable[[], dict[str, Any]]) -> tuple[float, dict[str, Any]]:
+    """Do something in a process of its own; its seconds, and what it says."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        said = pool.apply(work)
+    return said.pop("seconds"), said
+
+
+def all_tasks(panels: Panels, folder: Path, basis: Path | None, fresh: list[int] | None = None) -> list[Any]:
+    """The tasks of the group stage."""
+    folder.mkdir(exist_ok=True)
+    first = [ref.first for ref in panels.refs] if fresh is None else fresh
+    return correlate_tasks(panels.refs, first, POINTS, THRESHOLD, MEMORY, folder, basis=basis, device="cpu")
+
+
+def linked(name: str, rows: LiveRows, panels: Panels, edges: Edges) -> list[dict[str, Any]]:
+    """From edges to groups with ids."""
+    made = []
+    kinds: tuple[Linkage, ...] = ("single", "leader", "complete")
+    labels_for(panels.ids[:2], Edges(*(column[:0] for column in (edges.i, edges.j, edges.correlation))), "complete")
+    for linkage in kinds:
+        start = time.perf_counter()
+        labels = labels_for(panels.ids, edges, linkage)
+        made.append(row(name, panels, f"linkage: {linkage}", start) | {"groups": int(labels.max()) + 1})
+    start = time.perf_counter()
+    labels = labels_for(panels.ids, edges, "single")
+    groups = build_groups(panels.ids, labels, rows, memory_bytes=MEMORY)
+    made.append(row(name, panels, "groups and their correlations", start))
+    start = time.perf_counter()
+    carry_ids(groups, groups, (), 2)
+    made.append(row(name, panels, "ids of before", start))
+    return made
+
+
+def updated(name: str, panels: Panels, folder: Path, edges: Edges) -> list[dict[str, Any]]:
+    """1 % more patterns against all."""
+    n = max(1, len(panels.ids) // 100)
+    more = LiveRows(panels, np.arange(n))(0, n) * np.float32(2.0)
+    more[:, ::7] += np.float32(0.1)
+    start = time.perf_counter()
+    ids = [f"new{k:07d}" for k in range(n)]
+    after = add_panels(folder, panels, [(ids, [f"{k:032d}" for k in range(n)], more)])
+    fresh = [ref.first for ref in after.refs[len(panels.refs) :]]
+    tasks = all_tasks(after, folder / "update", folder / "directions.npy", fresh)
+    for task in tasks:
+        correlate_task(task)
+    join_edges(edges, collect(tasks, MEMORY, lambda part: part))
+    return [row(name, panels, "1 % more against all", start)]
+
+
+def row(name: str, panels: Panels, what: str, start: float) -> dict[str, Any]:
+    """A row of the table for something that has just ended."""
+    return {"patterns": name, "n": len(panels.ids), "what": what, "time_s": time.perf_counter() - start}
+
+
+def bare_seconds(rows: LiveRows, n: int, block: int = 1024) -> float:
+    """Seconds of all n × n products."""
+    some = n if n <= BARE_AT_MOST else 20_000
+    patterns = rows(0, some)
     buffer = np.empty((block, block), np.float32)
-    for top in range(0, n, block):
+    start = time.perf_counter()
+    for top in range(0, some, block):
         a = patterns[top : top + block]
-        for left in range(0, n, block):
+        for left in range(0, some, block):
             b = patterns[left : left + block]
             np.matmul(a, b.T, out=buffer[: len(a), : len(b)])
-
-
-def gemm_peak() -> float:
-    """GFLOP/s of a float32 product of two large square matrices."""
-    a, b = np.random.default_rng(1).random((2, 3072, 3072), np.float32)
-    return 2e-9 * 3072**3 / shortest_of_turns(lambda: a @ b)[0]
+    return (time.perf_counter() - start) * (n / some) ** 2
 
 
 def pearsonr_per_pair(patterns: NDArray[np.float32]) -> float:
@@ -120,31 +205,34 @@ def pearsonr_per_pair(patterns: NDArray[np.float32]) -> float:
     return (time.perf_counter() - start) / SAMPLE
 
 
-def families(n: int, points: int) -> NDArray[np.float32]:
-    """Noisy copies of n / 3 curves, families of unequal size, on both sides of the threshold."""
-    rng = np.random.default_rng(3)
-    kinds = max(1, n // 3)
-    family = (kinds * rng.random(n) ** 2).astype(int)
-    noise = rng.uniform(0.05, 0.35, (n, 1)) * rng.standard_normal((n, points))
-    return (rng.standard_normal((kinds, points))[family] + noise).astype(np.float32)
+def random_batches(n: int) -> Iterator[NDArray[np.float32]]:
+    """Patterns of which none correlates with another."""
+    rng = np.random.default_rng(0)
+    for start in range(0, n, PANEL_ROWS):
+        yield rng.standard_normal((min(PANEL_ROWS, n - start), POINTS), np.float32)
 
 
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds of one run, and what it returned."""
-    start = time.perf_counter()
-    result = work()
-    return time.perf_counter() - start, result
+def stored_batches(run: Path, n: int) -> Iterator[NDArray[np.float32]]:
+    """Base patterns of a run, then as many variants as are still wanted."""
+    with PatternStore.open(RunDirectory(run).patterns, "r") as store:
+        left = n
+        for _, patterns in store.iter_base(store.ids()):
+            if left:
+                yield patterns[:left]
+                left -= len(patterns[:left])
+        for batch in store.iter_batches(PANEL_ROWS):
+            if left:
+                yield batch.patterns[:left]
+                left -= len(batch.patterns[:left])
 
 
-def shortest_of_turns(*works: Callable[[], Any]) -> list[float]:
-    """Shortest run of each, in seconds; they take turns, so that what else the machine does hits all alike."""
-    turns = [[timed(work)[0] for work in works] for _ in range(REPEATS)]
-    return [min(times) for times in zip(*turns, strict=True)]
-
-
-def peak_rss_mib() -> float:
-    """Largest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def named(batches: Iterator[NDArray[np.float32]]) -> Iterator[tuple[list[str], list[str], NDArray[np.float32]]]:
+    """The same with ids."""
+    start = 0
+    for patterns in batches:
+        numbers = range(start, start + len(patterns))
+        yield [f"s{k:07d}" for k in numbers], [f"{k:032d}" for k in numbers], patterns
+        start += len(patterns)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The command ``update``: what it prints."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -56,8 +57,15 @@ def structure_table(record: UpdateRecord) -> Table:
     table = Table(title="Structures", box=SIMPLE_HEAD)
     for heading in ("what", "how many", "which"):
         table.add_column(heading)
-    for name in ("added", "changed", "withdrawn", "rejected"):
-        ids = getattr(record.changes, name)
+    changes = record.changes
+    rejected, refused = ([f"{key} ({why})" for key, why in one] for one in (changes.rejected, changes.refused))
+    for name, ids in (
+        ("added", (*changes.added, *changes.accepted)),
+        ("changed", changes.changed),
+        ("withdrawn", changes.withdrawn),
+        ("refused, and were there", rejected),
+        ("refused, and are new", refused),
+    ):
         table.add_row(name, str(len(ids)), _some(ids))
     return table
 
@@ -104,6 +112,6 @@ def answer_table(record: UpdateRecord) -> Table:
     return table
 
 
-def _some(ids: tuple[str, ...] | list[str]) -> str:
+def _some(ids: Sequence[str]) -> str:
     more = f" and {len(ids) - MOST_IDS} more" if len(ids) > MOST_IDS else ""
     return escape(", ".join(ids[:MOST_IDS]) + more)

@@ -20,6 +20,7 @@ from hpc_mlsm.scattering.kinds import PatternSettings
 from hpc_mlsm.scattering.powder.settings import PowderSettings
 from hpc_mlsm.scattering.settings import PdfSettings
 from hpc_mlsm.structures.element_filter import ElementFilter
+from hpc_mlsm.structures.substituted import SubstitutedSettings
 from hpc_mlsm.structures.synthetic import SyntheticSettings
 
 
@@ -30,12 +31,18 @@ class SourceSettings:
     starter: bool = True
     cif_folder: Path | None = None
     synthetic: SyntheticSettings | None = None
+    substituted: SubstitutedSettings | None = None
+
+    @property
+    def made_up(self) -> list[SyntheticSettings | SubstitutedSettings]:
+        """Settings of the made-up crystals: random atoms in a space group, and structure types with other elements."""
+        return [one for one in (self.synthetic, self.substituted) if one is not None and one.count]
 
     def __post_init__(self) -> None:
-        if not self.starter and self.cif_folder is None and not (self.synthetic and self.synthetic.count):
+        if not self.starter and self.cif_folder is None and not self.made_up:
             raise ConfigError(
-                "there are no structures; set cif_folder to a folder of CIFs, starter to true, or synthetic.count to a "
-                "number of made-up crystals"
+                "there are no structures; set cif_folder to a folder of CIFs, starter to true, or synthetic.count or "
+                "substituted.count to a number of made-up crystals"
             )
 
 

@@ -16,10 +16,14 @@ from hpc_mlsm.grouping.correlate import Panel, Tally, edges_of_panels
 from hpc_mlsm.grouping.edge_file import read_part, write_part
 from hpc_mlsm.grouping.edges import Edges, merge_edges
 from hpc_mlsm.grouping.panel_file import PanelRef, read_panel
+from hpc_mlsm.grouping.panels import PANEL_ROWS
 from hpc_mlsm.grouping.products import Device, make_products
 
 SIDES = 32
 """Panels are taken together so that there are at most so many blocks of them, and half as many tasks as its square."""
+
+HERE_S = 5.0
+"""Work (core-seconds) that the process which hands out tasks had better do itself than wait for workers to start."""
 
 PAIRS_A_SECOND = 1.6e8
 """Pairs of 301 points that one core compares, without bounding vectors."""
@@ -123,6 +127,13 @@ def correlate_tasks(
         for b in blocks[k:]
     ]
     return sorted((task for task in tasks if task.units), key=lambda task: (-task.cost, task.id))
+
+
+def number_of_tasks(n: int) -> int:
+    """How many tasks the comparison of n patterns is divided into, where memory holds what one takes."""
+    panels = math.ceil(n / PANEL_ROWS)
+    blocks = math.ceil(panels / max(1, math.ceil(panels / SIDES)))
+    return max(1, blocks * (blocks + 1) // 2)
 
 
 def panel_rows(memory_bytes: int, points: int, most: int) -> int:

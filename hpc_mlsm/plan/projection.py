@@ -89,7 +89,7 @@ def project(
         simulate_memory=WORKER_BYTES
         + BYTES_PER_PATTERN_VALUE * points * _rows_of_a_task(costs, patterns, n_tasks, points),
         store_bytes=sum(cost.bytes for cost in costs),
-        group_memory=4.0 * n_structures * points + 1e9,
+        group_memory=1e9 + min(4.0 * n_structures * points, 1e9),
         group_flops=float(n_structures) ** 2 * points,
         classes=classes,
         classes_known=n_classes is not None,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from hpc_mlsm.grouping.tasks import HERE_S, number_of_tasks
 from hpc_mlsm.models.cnn_cost import network_cost
 from hpc_mlsm.models.cnn_settings import CnnSettings
 from hpc_mlsm.models.forest_settings import ForestSettings
@@ -13,7 +14,8 @@ from hpc_mlsm.plan.forests import ForestNeed, forest_need
 from hpc_mlsm.plan.networks import Accelerator, network_need, of_cores
 from hpc_mlsm.plan.projection import BYTES_PER_PATTERN_VALUE, SECONDS_PER_CELL, WORKER_BYTES
 from hpc_mlsm.plan.shape import StageShape, goes
-from hpc_mlsm.plan.tasks import TASK_SECONDS, number_of_tasks, rows_at_most
+from hpc_mlsm.plan.tasks import TASK_SECONDS, rows_at_most
+from hpc_mlsm.plan.tasks import number_of_tasks as simulation_tasks
 from hpc_mlsm.scattering.kinds import PatternSettings
 
 STARTUP_S = 10.0
@@ -23,7 +25,10 @@ SECONDS_PER_STRUCTURE_READ = 6.7e-3
 """Reading and checking one CIF on one core: 300 a second on two."""
 
 GROUP_FLOPS = 1.0e11
-"""Structures² × points that one core correlates in a second."""
+"""Structures² × points that one core correlates in a second, none of them excluded by bounds."""
+
+SECONDS_PER_STRUCTURE_LINKED = 2e-5
+"""Of reading panels, linkage and the correlations within groups, in one process."""
 
 SECONDS_PER_TREE = 6.0e-9
 """Of sending one pattern through one tree, on one core (depth 5)."""
@@ -207,7 +212,7 @@ def _simulate(what: Inventory, shape: StageShape) -> StageNeed:
         return StageNeed(shape, 0, workers, 0.0, 0.0, "", WORKER_BYTES)
     total = what.seconds
     at_most = rows_at_most(len(what.settings.grid))
-    tasks = number_of_tasks(total, what.patterns, len(what.costs), at_most)
+    tasks = simulation_tasks(total, what.patterns, len(what.costs), at_most)
     structure = max(cost.seconds for cost in what.costs)
     longest = max(structure, total / tasks)
     largest = max(max(cost.patterns for cost in what.costs), min(at_most, 3 * what.patterns / tasks, what.patterns))
@@ -224,9 +229,16 @@ def _simulate(what: Inventory, shape: StageShape) -> StageNeed:
 
 
 def _group(what: Inventory, shape: StageShape) -> StageNeed:
-    cores, points = shape.tasks_per_node * shape.cpus_per_task, len(what.settings.grid)
-    seconds = STARTUP_S + float(what.structures) ** 2 * points / (GROUP_FLOPS * cores)
-    return StageNeed(shape, 1, 1, seconds, seconds, "grouping, which begins anew", 4.0 * what.structures * points + 1e9)
+    points = len(what.settings.grid)
+    total = float(what.structures) ** 2 * points / GROUP_FLOPS
+    tasks = number_of_tasks(what.structures)
+    here = total <= HERE_S
+    workers = 1 if here else min(tasks, shape.processes)
+    cores = shape.tasks_per_node * shape.cpus_per_task if here else workers * shape.worker_cores
+    linked = what.structures * SECONDS_PER_STRUCTURE_LINKED
+    memory = 1e9 + min(4.0 * what.structures * points, 1e9)
+    seconds = STARTUP_S + total / cores + linked
+    return StageNeed(shape, tasks, workers, seconds, total / tasks + linked, "one task, and the linkage", memory)
 
 
 def _train(what: Inventory, shape: StageShape) -> StageNeed:

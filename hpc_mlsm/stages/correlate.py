@@ -16,6 +16,7 @@ from hpc_mlsm.grouping.groups import SavedGroups
 from hpc_mlsm.grouping.leading import choose_directions
 from hpc_mlsm.grouping.panels import PANEL_ROWS, LiveRows, Panels, add_panels, open_panels
 from hpc_mlsm.grouping.tasks import (
+    HERE_S,
     Correlated,
     CorrelateTask,
     collect,
@@ -36,9 +37,6 @@ PANELS, WORK = "panels", "parts"
 
 SAMPLE = 1000
 """Patterns from which directions for bounds are chosen."""
-
-HERE_S = 5.0
-"""Work (core-seconds) up to which this process does all of it, without waiting for workers to start."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def run(context: RunContext) -> IngestSummary:
     path = context.run.catalogue
     with Catalogue(path) as catalogue, ParsedContents(path, PARSER_VERSION) as parsed:
         files = scan_folder(source.cif_folder) if source.cif_folder else []
-        invented = synthetic_tasks(source.synthetic) if source.synthetic else []
+        invented = [task for settings in source.made_up for task in synthetic_tasks(settings)]
         kept = (
             {file.name for file in files} | {task.path for task in invented} | ({STARTER} if source.starter else set())
         )
@@ -53,7 +53,8 @@ def run(context: RunContext) -> IngestSummary:
             store_starter(catalogue, starter_set())
         digests = parsed.write_digests(path.with_name("known.sha256").resolve())
         read = _parse(context, catalogue, parsed, plan_ingest(files, catalogue.files(), digests))
-        made = _make(context, catalogue, plan_synthetic(source.synthetic, catalogue.files())) if source.synthetic else 0
+        known = catalogue.files()
+        made = _make(context, catalogue, [task for one in source.made_up for task in plan_synthetic(one, known)])
         counts = catalogue.counts()
         revision = close_revision(catalogue, _source(source)).number
     if not counts.structures:
@@ -84,8 +85,7 @@ def _parse(context: RunContext, catalogue: Catalogue, parsed: ParsedContents, ta
 def _source(source: SourceSettings) -> str:
     parts = ["starter set"] if source.starter else []
     parts += [str(source.cif_folder)] if source.cif_folder else []
-    parts += [f"{source.synthetic.count} synthetic crystals"] if source.synthetic else []
-    return ", ".join(parts)
+    return ", ".join(parts + [f"{settings.count} synthetic crystals" for settings in source.made_up])
 
 
 def _make(context: RunContext, catalogue: Catalogue, tasks: list[SyntheticTask]) -> int:

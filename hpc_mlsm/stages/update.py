@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from hpc_mlsm.catalog.database import Catalogue
+from hpc_mlsm.catalog.diff import CatalogueState, diff_states
 from hpc_mlsm.errors import BundleError, StoreError
 from hpc_mlsm.models.bundle import bundle_hash, bundle_info, read_manifest
 from hpc_mlsm.stages import evaluate, group, ingest, simulate, train
 from hpc_mlsm.stages.changed_answers import changed_answers
 from hpc_mlsm.stages.context import RunContext
 from hpc_mlsm.stages.run_directory import RunDirectory
-from hpc_mlsm.stages.update_record import ModelState, UpdateFolder, UpdateRecord, differences
+from hpc_mlsm.stages.update_record import ModelState, UpdateFolder, UpdateRecord
 from hpc_mlsm.store.patterns import PatternStore
-from hpc_mlsm.structures.structure import Reject
 
 STAGE = "update"
 
@@ -52,7 +52,7 @@ def run(context: RunContext) -> UpdateSummary:
     record = _compared(context, folder, record)
     compared = 0 if grouped.reused else grouped.pairs
     after = record.after
-    if not record.changes.any and after is not None and record.before is not None and after == record.before:
+    if record.changes.is_empty and after is not None and record.before is not None and after == record.before:
         folder.forget(record)
         return UpdateSummary(record, None, simulated.simulated, compared, retrained=False)
     paths = context.config.update.predictions or (run.predictions / "predictions.nxs",)
@@ -86,8 +86,8 @@ def _begun(run: RunDirectory, folder: UpdateFolder) -> UpdateRecord:
     if last is not None:
         number, rejects = last.number + 1, last.rejects
     else:  # what has patterns and is refused nevertheless was refused since
-        keys = _rejects(run).items()
-        number, rejects = 1, tuple(key for key, reject in keys if contents and reject.id not in contents)
+        known = _rejects(run) if contents else {}
+        number, rejects = 1, {key: reason for key, reason in known.items() if key not in contents}
     saved = group.saved_groups(run)
     record = UpdateRecord(number, model_state(run), saved.revision if saved else 0, rejects=rejects)
     folder.begin(record, contents)
@@ -111,19 +111,20 @@ def _compared(context: RunContext, folder: UpdateFolder, record: UpdateRecord) -
     """The record with what is different between then and now."""
     run = context.run
     rejects = _rejects(run)
-    new = {key: reject.id for key, reject in rejects.items() if key not in set(record.rejects)}
     with PatternStore.open(run.patterns, "r") as store:
-        changes = differences(folder.before(), store.contents(), list(new.values()))
+        contents = store.contents()
+    now = CatalogueState(contents, {key: reason for key, reason in rejects.items() if key not in contents})
+    changes = diff_states(folder.before(record), now)
     saved = group.saved_groups(run)
     history = saved.history if saved else ()
     events = tuple(asdict(event) for event in history if event.revision > record.revision and record.revision)
-    return replace(record, changes=changes, after=model_state(run), events=events, rejects=tuple(rejects))
+    return replace(record, changes=changes, after=model_state(run), events=events, rejects=rejects)
 
 
-def _rejects(run: RunDirectory) -> dict[str, Reject]:
-    """Everything that is refused or set aside, by a key that names the structure and the reason."""
-    found: list[Reject] = []
+def _rejects(run: RunDirectory) -> dict[str, str]:
+    """Reasons of everything that is refused by the catalogue or set aside by the simulation, by id."""
+    found = {reject.id: reject.reason for reject in simulate.quarantined(run)}
     if run.catalogue.exists():
         with Catalogue(run.catalogue, read_only=True) as catalogue:
-            found = catalogue.rejects()
-    return {f"{one.id}\t{one.source}\t{one.reason}": one for one in (*found, *simulate.quarantined(run))}
+            found |= catalogue.state().rejects
+    return found

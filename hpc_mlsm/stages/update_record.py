@@ -1,33 +1,18 @@
 """What an update found and did, on disk from its beginning on, so that a killed one is finished as one."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from hpc_mlsm.catalog.diff import CatalogueDiff, CatalogueState
 from hpc_mlsm.durable import write_durably
 from hpc_mlsm.errors import RunError
 
 FORMAT, VERSION = "hpc_mlsm update", 1
 
-
-@dataclass(frozen=True)
-class Changes:
-    """Ids of structures: in the run for the first time; with another content; no longer there; and newly refused.
-
-    A structure whose file cannot be read any more is among those refused, not among those withdrawn.
-    """
-
-    added: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    withdrawn: tuple[str, ...] = ()
-    rejected: tuple[str, ...] = ()
-
-    @property
-    def any(self) -> bool:
-        """Whether there are any."""
-        return bool(self.added or self.changed or self.withdrawn or self.rejected)
+NOTHING = CatalogueDiff((), (), (), (), (), (), 0)
 
 
 @dataclass(frozen=True)
@@ -62,7 +47,8 @@ class UpdateRecord:
     Attributes
     ----------
     rejects
-        Keys of all rejects at the end, by which the next update tells new ones.
+        Reasons of all rejects by id, before the update, and once it is finished those after it, by which the next one
+        tells new ones.
     events
         What became of classes, as ``grouping.groups.ClassEvent``.
     frames
@@ -74,13 +60,13 @@ class UpdateRecord:
     number: int
     before: ModelState | None
     revision: int
-    changes: Changes = field(default_factory=Changes)
+    changes: CatalogueDiff = NOTHING
     after: ModelState | None = None
     events: tuple[dict[str, Any], ...] = ()
     warm_rounds: int = 0
     frames: int = 0
     answers: tuple[ChangedAnswer, ...] = ()
-    rejects: tuple[str, ...] = ()
+    rejects: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     finished: bool = False
 
@@ -109,8 +95,8 @@ class UpdateFolder:
         write_durably(self.path / "before.json", json.dumps(dict(before)).encode())
         self.write(record)
 
-    def before(self) -> dict[str, str]:
-        """Contents before the update that is going on."""
+    def before(self, record: UpdateRecord) -> CatalogueState:
+        """Structures and rejects before the update that is going on."""
         path = self.path / "before.json"
         try:
             found: dict[str, str] = json.loads(path.read_text())
@@ -119,7 +105,7 @@ class UpdateFolder:
                 f"{path} cannot be read ({error}), so that it cannot be told what the update changes; remove the "
                 f"unfinished record in {self.path}, then update again"
             ) from error
-        return found
+        return CatalogueState(found, record.rejects)
 
     def end(self, record: UpdateRecord) -> Path:
         """Write a finished record."""
@@ -146,20 +132,22 @@ def read_record(path: Path) -> UpdateRecord:
         if (raw.pop("format"), raw.pop("version")) != (FORMAT, VERSION):
             raise RunError(f"{path} is no record of an update that this program can read; move it away")
         states = {key: ModelState(**raw[key]) if raw[key] else None for key in ("before", "after")}
-        lists: dict[str, Sequence[Any]] = {key: tuple(raw[key]) for key in ("events", "rejects")}
-        changes = Changes(**{key: tuple(ids) for key, ids in raw["changes"].items()})
         answers = tuple(ChangedAnswer(**one) for one in raw["answers"])
-        return UpdateRecord(**{**raw, **states, **lists, "changes": changes, "answers": answers})
+        changes = _diff(raw["changes"])
+        return UpdateRecord(**{**raw, **states, "events": tuple(raw["events"]), "changes": changes, "answers": answers})
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise RunError(f"{path} cannot be read ({error}); move it away, then update again") from error
 
 
-def differences(before: Mapping[str, str], now: Mapping[str, str], refused: Sequence[str]) -> Changes:
-    """What became of structures, from their contents (hash by id) before and now, and the ids newly refused."""
-    gone = before.keys() - now.keys()
-    return Changes(
-        added=tuple(sorted(now.keys() - before.keys())),
-        changed=tuple(sorted(key for key in before.keys() & now.keys() if before[key] != now[key])),
-        withdrawn=tuple(sorted(gone - set(refused))),
-        rejected=tuple(sorted(set(refused))),
+def _diff(raw: dict[str, Any]) -> CatalogueDiff:
+    """Differences from what JSON holds of them."""
+    reasons = {key: tuple((str(one), str(why)) for one, why in raw[key]) for key in ("rejected", "refused")}
+    return CatalogueDiff(
+        added=tuple(raw["added"]),
+        changed=tuple(raw["changed"]),
+        withdrawn=tuple(raw["withdrawn"]),
+        rejected=reasons["rejected"],
+        accepted=tuple(raw["accepted"]),
+        refused=reasons["refused"],
+        unchanged=raw["unchanged"],
     )

@@ -129,11 +129,14 @@ def test_training_that_does_not_fit_its_node_is_refused_with_how_many_nodes_woul
     assert "lower simulate.variants to about" in words
 
 
-def test_one_round_or_a_grouping_longer_than_the_walltime_is_refused() -> None:
+def test_one_round_longer_than_the_walltime_is_refused_and_a_long_grouping_is_not() -> None:
     words = refused(inventory(6062), replace(LOCAL, cpus_per_task=1, walltime_s=1700))
     assert "train: one boosting round takes about 18 min, and" in words
     group = replace(LOCAL, stage="group", walltime_s=1000, cpus_per_task=1)
-    assert "group: grouping, which begins anew takes about" in refused(inventory(0, structures=10**6), group)
+    need = stage_need(inventory(0, structures=10**6), group)
+    assert need.requeues > 0
+    assert need.tasks > 400
+    assert need.unit_s < 100
 
 
 def test_trees_of_vectors_are_not_trained_over_workers() -> None:
