@@ -40,7 +40,14 @@ class UpdateSummary:
 
 
 def run(context: RunContext) -> UpdateSummary:
-    """Ingest, simulate what is missing, compare new structures with all, train, evaluate, and say what changed."""
+    """Ingest, simulate what is missing, compare new structures with all, train, evaluate, and say what changed.
+
+    Raises
+    ------
+    ConfigError
+        If the run is not about PDFs: classes of powder patterns do not come from groups.
+    """
+    _ = context.config.pdf
     run, folder = context.run, UpdateFolder(context.run.path / "updates")
     clock = _Clock()
     record = _begun(run, folder)
@@ -48,6 +55,7 @@ def run(context: RunContext) -> UpdateSummary:
     simulated = clock.time("simulate", lambda: simulate.run(context, thorough=False))
     grouped = clock.time("group", lambda: group.run(context))
     trained = clock.time("train", lambda: train.run(context, warm=True))
+    assert isinstance(trained, train.TrainSummary)
     clock.time("evaluate", lambda: evaluate.run(context))
     record = _compared(context, folder, record)
     compared = 0 if grouped.reused else grouped.pairs
@@ -57,7 +65,7 @@ def run(context: RunContext) -> UpdateSummary:
         return UpdateSummary(record, None, simulated.simulated, compared, retrained=False)
     paths = context.config.update.predictions or (run.predictions / "predictions.nxs",)
     frames, answers = clock.time("answers", lambda: changed_answers(context, paths, record.events))
-    warm = 0 if trained.reused else getattr(trained, "resumed_from", 0)
+    warm = 0 if trained.reused else trained.resumed_from
     record = replace(record, frames=frames, answers=answers, warm_rounds=warm, seconds=clock.seconds, finished=True)
     return UpdateSummary(record, folder.end(record), simulated.simulated, compared, not trained.reused)
 
