@@ -144,6 +144,12 @@ class RunConfig:
     def __post_init__(self) -> None:
         if isinstance(self.simulate, PdfSettings):
             split_variants("", self.simulate.variants, self.split)  # refuses too few, better now than after simulating
+        folds = self.classify.folds.folds
+        if self.networks and self.classify.cross_validate and folds < 3:
+            raise ConfigError(
+                f"classify.folds.folds = {folds} leaves networks nothing to learn from: one fold is tested, one ends "
+                "the training; 3 at least are needed, or set classify.cross_validate to false"
+            )
         if "/" in self.name or self.name.startswith("."):
             raise ConfigError(
                 f"name: found {self.name!r}; the run's folder is called so, which forbids / anywhere and . in front"

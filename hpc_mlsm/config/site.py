@@ -111,6 +111,8 @@ class SiteStages:
 
     ``train_networks`` is for the train stage of runs that train networks: it is started on all tasks, which are the
     ranks that train together, each with one GPU of its node or with its cores. None takes those of ``train``.
+    ``cross_validate`` is for the evaluate stage of runs that cross-validate, which trains each model as often as there
+    are folds; its workers may be those of any executor. None takes those of ``evaluate``.
     """
 
     ingest: StageResources = field(default_factory=StageResources)
@@ -119,6 +121,7 @@ class SiteStages:
     train: StageResources = field(default_factory=StageResources)
     train_networks: StageResources | None = None
     evaluate: StageResources = field(default_factory=StageResources)
+    cross_validate: StageResources | None = None
     predict: StageResources = field(default_factory=StageResources)
     report: StageResources = field(default_factory=StageResources)
 
@@ -127,10 +130,14 @@ class SiteStages:
         found = {item.name: getattr(self, item.name) for item in fields(self)}
         return {name: resources for name, resources in found.items() if resources is not None}
 
-    def of(self, stage: str, *, networks: bool) -> StageResources:
-        """Those of a stage, in a run that trains networks or in one that does not."""
+    def of(self, stage: str, *, networks: bool, folds: bool = False) -> StageResources:
+        """Those of a stage, in a run that trains networks or does not, and that cross-validates or does not."""
         given = self.given()
-        return given.get("train_networks", given["train"]) if stage == "train" and networks else given[stage]
+        if stage == "train" and networks:
+            return given.get("train_networks", given["train"])
+        if stage == "evaluate" and folds:
+            return given.get("cross_validate", given["evaluate"])
+        return given[stage]
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ class StageShape:
         As the profile names them; None takes what is there.
     worker_memory
         Of each worker (bytes), where it is a job of its own (executor slurm); None leaves it to jobqueue.yaml.
+    section
+        Of the profile that it is from, where that is not called as the stage is.
     """
 
     stage: str
@@ -47,11 +49,12 @@ class StageShape:
     notice_s: int
     workers: int | None = None
     worker_memory: float | None = None
+    section: str = ""
 
     @property
     def key(self) -> str:
         """Where a profile says what the stage gets."""
-        return "train_networks" if self.executor == "ranks" else self.stage
+        return self.section or ("train_networks" if self.executor == "ranks" else self.stage)
 
     @property
     def cores(self) -> int:

@@ -123,6 +123,7 @@ def _shape(stage: str, given: StageResources, site: SiteProfile) -> StageShape:
         walltime_s=seconds(given.walltime),
         notice_s=site.signal_before_s + SIGNAL_EARLY_S,
         workers=given.workers,
+        section=next(name for name, one in site.stages.given().items() if one is given),
         worker_memory=None if worker is None or given.executor != "slurm" else memory_bytes(worker),
     )
 

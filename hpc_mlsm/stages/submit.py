@@ -77,7 +77,8 @@ def submit(run: RunDirectory, config: RunConfig, jobs: Sequence[JobScript]) -> l
 
 def resources_of(stage: str, config: RunConfig, site: SiteProfile) -> StageResources:
     """What the site gives a stage of this run."""
-    return site.stages.of(stage, networks=bool(config.networks))
+    folds = bool(config.models) and config.classify.cross_validate
+    return site.stages.of(stage, networks=bool(config.networks), folds=folds)
 
 
 def _job(stage: str, run: RunDirectory, config: RunConfig, site: SiteProfile) -> JobScript:

@@ -21,7 +21,7 @@ def test_one_configuration_trains_and_cross_validates_nine_models(tmp_path: Path
         "simulate.grid": GRID,
         "simulate.caglioti_w": 0.03,
         "classify.models": ["forest", "extra_trees", "cnn"],
-        "classify.folds": {"folds": 2},
+        "classify.folds": {"folds": 3},
         "train.forest.trees": 5,
         "train.extra_trees.trees": 5,
         "train.cnn": NETWORK | {"epochs": 1},

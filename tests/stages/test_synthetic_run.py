@@ -55,6 +55,7 @@ def test_crystals_are_made_once_and_go_with_the_setting_that_asked_for_them(
     assert mixed.structures == 16 + 229
 
 
+@pytest.mark.slow
 def test_workers_make_the_crystals_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ingested(tmp_path / "one")
     monkeypatch.setattr("hpc_mlsm.catalog.synthetic.PER_TASK", 5)
