@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Gt, Interval
+from annotated_types import Ge, Gt, Interval
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class MeasuredPowderSettings:
         For ``arpls``: the larger, the straighter the background; of a grid with steps of 0.02°.
     strip_k_alpha2
         Remove the Kα2 lines (Rachinger 1948), with the file's wavelengths or else those of the anode.
+    min_peaks
+        A pattern with fewer peaks in the model's range gets no answer.
     """
 
     axis: Literal["auto", "degrees", "radians", "q"] = "auto"
@@ -35,3 +37,4 @@ class MeasuredPowderSettings:
     background_width: Annotated[float, Interval(gt=0.1, le=20.0)] = 1.0
     background_stiffness: Annotated[float, Gt(0)] = 1e5
     strip_k_alpha2: bool = False
+    min_peaks: Annotated[int, Ge(0)] = 10

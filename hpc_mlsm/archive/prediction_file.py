@@ -67,22 +67,22 @@ def _image(
     with h5py.File("predictions", "w", driver="core", backing_store=False) as file:
         file.attrs["creator"] = "hpc_mlsm"
         file.attrs["default"] = "entry"
-        entry = _group(file, "entry", "NXentry")
+        entry = nx_group(file, "entry", "NXentry")
         entry.attrs["default"] = "measured"
         entry["title"] = f"Candidates of {len(rankings)} measured patterns"
         frames = np.arange(len(rankings))
-        data = _data(entry, "measured", "values", {"frame": frames, "r": grid})
+        data = nx_data(entry, "measured", "values", {"frame": frames, "r": grid})
         data["r"].attrs["units"] = "angstrom"
-        _numbers(data, "values", measured.astype(np.float32))
+        write_numbers(data, "values", measured.astype(np.float32))
         data["values"].attrs.update({"units": "1/angstrom^2", "long_name": "G(r)", "interpretation": "spectrum"})
         _write_candidates(entry, rankings, frames)
-        about = _group(entry, "frames", "NXcollection")
-        _texts(about, "name", [ranking.pattern for ranking in rankings])
-        _numbers(about, "removed_probability", np.array([r.removed_probability for r in rankings], dtype=float))
-        process = _group(entry, "process", "NXprocess")
+        about = nx_group(entry, "frames", "NXcollection")
+        write_texts(about, "name", [ranking.pattern for ranking in rankings])
+        write_numbers(about, "removed_probability", np.array([r.removed_probability for r in rankings], dtype=float))
+        process = nx_group(entry, "process", "NXprocess")
         process["program"] = "hpc_mlsm"
         process["version"] = hpc_mlsm.__version__
-        notes = _group(process, "provenance", "NXcollection")
+        notes = nx_group(process, "provenance", "NXcollection")
         for key, value in provenance.items():
             notes[key] = value
         file.flush()
@@ -103,11 +103,11 @@ def _write_candidates(entry: h5py.Group, rankings: Sequence[Ranking], frames: ND
             space_group[place] = candidate.space_group
             for name, values in texts.items():
                 values[place] = _text_of(candidate, name)
-    data = _data(entry, "candidates", "probability", {"frame": frames, "rank": np.arange(1, width + 1)})
-    _numbers(data, "probability", probability)
-    _numbers(data, "correlation", correlation)
-    _numbers(data, "space_group", space_group)
-    names = _group(entry, "candidate_names", "NXcollection")
+    data = nx_data(entry, "candidates", "probability", {"frame": frames, "rank": np.arange(1, width + 1)})
+    write_numbers(data, "probability", probability)
+    write_numbers(data, "correlation", correlation)
+    write_numbers(data, "space_group", space_group)
+    names = nx_group(entry, "candidate_names", "NXcollection")
     for name, values in texts.items():
         names.create_dataset(name, data=values, dtype=h5py.string_dtype())
 
@@ -117,14 +117,16 @@ def _text_of(candidate: Candidate, name: str) -> str:
     return "; ".join(map(str, value)) if name in _LISTS else value
 
 
-def _group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
+def nx_group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
+    """A new group of a NeXus class."""
     group = parent.create_group(name)
     group.attrs["NX_class"] = nx_class
     return group
 
 
-def _data(parent: h5py.Group, name: str, signal: str, axes: Mapping[str, NDArray[np.generic]]) -> h5py.Group:
-    group = _group(parent, name, "NXdata")
+def nx_data(parent: h5py.Group, name: str, signal: str, axes: Mapping[str, NDArray[np.generic]]) -> h5py.Group:
+    """A new NXdata with its axes; the signal is for the caller to write."""
+    group = nx_group(parent, name, "NXdata")
     group.attrs["signal"] = signal
     group.attrs["axes"] = list(axes)
     for position, (axis, values) in enumerate(axes.items()):
@@ -133,11 +135,12 @@ def _data(parent: h5py.Group, name: str, signal: str, axes: Mapping[str, NDArray
     return group
 
 
-def _numbers(parent: h5py.Group, name: str, values: NDArray[np.generic]) -> None:
+def write_numbers(parent: h5py.Group, name: str, values: NDArray[np.generic]) -> None:
     """Compressed by a filter that every HDF5 library has: result files travel to where plugins are missing."""
     packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if values.size else {}
     parent.create_dataset(name, data=values, **packed)
 
 
-def _texts(parent: h5py.Group, name: str, values: Sequence[str]) -> None:
+def write_texts(parent: h5py.Group, name: str, values: Sequence[str]) -> None:
+    """Strings, UTF-8."""
     parent.create_dataset(name, data=np.array(values, dtype=object), dtype=h5py.string_dtype())

@@ -60,6 +60,7 @@ def network_data(run: RunDirectory, config: RunConfig, part: LabelledSet, name: 
         validation=validation,
         wavelength=mean_wavelength(config),
         fingerprint=fingerprint(part.fingerprint, config.split),
+        background=max(config.powder.background) > 0.0,
     )
 
 

@@ -53,6 +53,8 @@ class NetworkData:
         Which structures are learnt from, and which end the training; (structures,), or (structures, variants).
     wavelength
         Of the patterns, Å.
+    background
+        Whether they have one; measured patterns then keep theirs.
     fingerprint
         Names the patterns, targets and parts.
     """
@@ -65,6 +67,7 @@ class NetworkData:
     validation: NDArray[np.bool_]
     wavelength: float
     fingerprint: str
+    background: bool = False
 
     def folder(self, models: Path) -> Path:
         """Of checkpoints and logs."""
@@ -240,6 +243,7 @@ def _bundle(
         "rows": {"train": len(labels), "validation": len(validation.rows)},
         "ranks": ranks,
         "device": trained.device.name,
+        "background": data.background,
         "gflop_per_pattern": model.cost.training_flop / 1e9,
     }
     info = CnnInfo(
