@@ -9,16 +9,29 @@ from typing import Any
 
 from rich.console import Console
 
-from hpc_mlsm.cli import summaries
+from hpc_mlsm.cli import powder_commands, summaries
 from hpc_mlsm.cli.progress import make_listener
 from hpc_mlsm.config.run_config import PredictSettings, RunConfig
 from hpc_mlsm.errors import ConfigError, HpcMlsmError, PlanError
 from hpc_mlsm.models.bundle import MANIFEST, load_bundle
+from hpc_mlsm.models.powder_models import is_powder_bundle
 from hpc_mlsm.runtime.accounts import Accounts
 from hpc_mlsm.runtime.events import EventBus
 from hpc_mlsm.runtime.factory import take_place
 from hpc_mlsm.runtime.signals import RESUME_STATUS, Interrupted
-from hpc_mlsm.stages import evaluate, group, ingest, networks, plan, predict, report, simulate, train, train_powder
+from hpc_mlsm.stages import (
+    evaluate,
+    group,
+    ingest,
+    networks,
+    plan,
+    predict,
+    predict_powder,
+    report,
+    simulate,
+    train,
+    train_powder,
+)
 from hpc_mlsm.stages.context import RunContext, open_run
 from hpc_mlsm.stages.network_data import networks_of
 from hpc_mlsm.stages.run_directory import RunDirectory, resolve
@@ -103,14 +116,25 @@ def predict_patterns(
     filters: dict[str, str],
     top: int | None,
     out: Path | None,
+    powder: dict[str, Any],
 ) -> None:
-    """Classify patterns with the model of a run, or with a bundle alone, and print and write the candidates."""
+    """Classify patterns with the models of a run, or with a bundle alone, and print and write the answers."""
+    if is_powder_bundle(target):
+        powder_commands.predict_with_bundle(
+            target, patterns, powder_commands.with_options(PredictSettings().powder, powder), out
+        )
+        return
     if (target / MANIFEST).is_file():
         _predict_with_bundle(target, patterns, filters, top, out)
         return
     with _opened(target, run, overrides) as (context, console):
         settings = _with_options(context.config.predict, patterns, filters, top)
+        settings = replace(settings, powder=powder_commands.with_options(settings.powder, powder))
         context.config = replace(context.config, predict=settings)
+        if context.config.simulate.kind == "powder":
+            answered = predict_powder.run(context, out)
+            powder_commands.print_answers(console, answered, (out or context.run.predictions) / predict_powder.PAGE)
+            return
         classified = predict.run(context, out)
         console.print(summaries.line("predict", classified), soft_wrap=True)
         summaries.print_candidates(console, classified)

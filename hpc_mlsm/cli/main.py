@@ -94,12 +94,34 @@ def predict(
     space_groups: Annotated[str, typer.Option(help="Space-group numbers to choose from, such as 225,227.")] = "",
     top: Annotated[int | None, typer.Option(min=1, help="Candidates to list for each pattern.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the tables; the run's predictions by default.")] = None,
+    wavelength: Annotated[
+        float | None, typer.Option(help="Powder: Å, where the files do not state it.", rich_help_panel="Powder")
+    ] = None,
+    axis: Annotated[
+        str | None, typer.Option(help="What 2θ files hold: auto, degrees, radians or q.", rich_help_panel="Powder")
+    ] = None,
+    background: Annotated[
+        str | None, typer.Option(help="How it is removed: snip, arpls or none.", rich_help_panel="Powder")
+    ] = None,
+    strip_k_alpha2: Annotated[
+        bool | None, typer.Option("--strip-k-alpha2", help="Remove Kα2 lines.", rich_help_panel="Powder")
+    ] = None,
+    min_peaks: Annotated[
+        int | None, typer.Option(help="Fewer peaks in range get no answer.", rich_help_panel="Powder")
+    ] = None,
 ) -> None:
-    """Name the structures that measured patterns may come from."""
+    """Name the structures, or of powder patterns the crystal systems, that measured patterns may come from."""
     from hpc_mlsm.cli.commands import predict_patterns
 
     filters = {"required": require, "allowed": allow, "excluded": exclude, "space_groups": space_groups}
-    predict_patterns(target, patterns or [], run, overrides or [], filters, top, out)
+    powder = {
+        "wavelength": wavelength,
+        "axis": axis,
+        "background": background,
+        "strip_k_alpha2": strip_k_alpha2,
+        "min_peaks": min_peaks,
+    }
+    predict_patterns(target, patterns or [], run, overrides or [], filters, top, out, powder)
 
 
 @app.command()

@@ -1,7 +1,6 @@
 """Prediction of powder patterns on the command line."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from rich.console import Console
 
 from hpc_mlsm.archive.powder_settings import MeasuredPowderSettings
 from hpc_mlsm.archive.powder_tables import answer_table
-from hpc_mlsm.config.load import build
+from hpc_mlsm.config.load import parse_settings, plain
 from hpc_mlsm.errors import ConfigError
 from hpc_mlsm.models.powder_models import load_powder_model
 from hpc_mlsm.stages import predict_powder
@@ -27,12 +26,10 @@ def with_options(settings: MeasuredPowderSettings, options: Mapping[str, Any]) -
         If a value is not allowed.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    return replace(settings, **given) if given else settings
+    return parse_settings(plain(settings) | given, MeasuredPowderSettings, "options") if given else settings
 
 
-def predict_with_bundle(
-    folder: Path, patterns: list[Path], settings: MeasuredPowderSettings, out: Path | None
-) -> None:
+def predict_with_bundle(folder: Path, patterns: list[Path], settings: MeasuredPowderSettings, out: Path | None) -> None:
     """Ask the one model in a folder about patterns; print and write the answers."""
     if not patterns:
         raise ConfigError("name the pattern files or folders to classify")

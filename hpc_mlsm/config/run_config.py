@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Interval, MinLen
 
+from hpc_mlsm.archive.powder_settings import MeasuredPowderSettings
 from hpc_mlsm.catalog.select import Selection
 from hpc_mlsm.errors import ConfigError
 from hpc_mlsm.evaluation.classify_settings import ClassifySettings, ModelName
@@ -92,13 +93,16 @@ class PredictSettings:
     top_k
         Candidates to list for each pattern.
     filter
-        What is known of the sample.
+        What is known of the sample; of PDFs.
+    powder
+        How measured powder patterns are treated.
     """
 
     patterns: tuple[Path, ...] = ()
     samples: Annotated[int, Ge(0)] = 0
     top_k: Annotated[int, Interval(ge=1, le=100)] = 5
     filter: ElementFilter = field(default_factory=ElementFilter)
+    powder: MeasuredPowderSettings = field(default_factory=MeasuredPowderSettings)
 
 
 @dataclass(frozen=True)
