@@ -99,7 +99,10 @@ def run_all(target: Path, run: Path | None, overrides: list[str]) -> None:
             console.print(summaries.line(name, STAGES[name](context)), soft_wrap=True)
         settings = context.config.predict
         classified = None
-        if settings.patterns or settings.samples:
+        if settings.patterns and context.config.simulate.kind == "powder":
+            answered = predict_powder.run(context)
+            powder_commands.print_answers(console, answered, context.run.predictions / predict_powder.PAGE)
+        elif settings.patterns or settings.samples:
             classified = predict.run(context)
             console.print(summaries.line("predict", classified), soft_wrap=True)
             summaries.print_candidates(console, classified)
