@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from hpc_mlsm.catalog.rows import (
     values_of,
 )
 from hpc_mlsm.catalog.sqlite_file import REBUILD, SUMMARY_COLUMNS, close_database, open_database, translated_errors
-from hpc_mlsm.errors import CatalogueError
+from hpc_mlsm.errors import CatalogueError, ConfigError
 from hpc_mlsm.structures.structure import Reject, Structure
 
 _CHUNK = 500
@@ -160,6 +160,50 @@ class Catalogue:
         by_reason = dict(self.rows("SELECT reason, count(*) FROM rejects GROUP BY reason ORDER BY reason"))
         return Counts(structures, sum(by_reason.values()), files, by_reason)
 
+    def select(self, sql: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Names of the columns and the first rows of a query in SQL, which cannot change anything.
+
+        Raises
+        ------
+        ConfigError
+            If it is no query that reads, or names what is not there.
+        """
+        self._connection.set_authorizer(_reading_only)
+        try:
+            cursor = self._connection.execute(sql)
+            names = [column[0] for column in cursor.description or ()]
+            return names, cursor.fetchmany(limit) if limit else cursor.fetchall()
+        except sqlite3.DatabaseError as error:
+            if "malformed" in str(error) or "not a database" in str(error):
+                with translated_errors(self.path):
+                    raise
+            raise ConfigError(f"the query cannot be run: {error}; docs/catalogue.md lists the columns") from error
+        finally:
+            self._connection.set_authorizer(None)
+
+    def number_of_structures(self) -> int:
+        """How many structures there are."""
+        return int(next(self.rows("SELECT count(*) FROM structures"))[0])
+
+    def check_conditions(self, conditions: Mapping[str, str], tests: Mapping[str, Any]) -> None:
+        """Prepare conditions on structures, by the name of their rule, and define the functions that they call.
+
+        Raises
+        ------
+        ConfigError
+            If one is no condition in SQL.
+        """
+        for name, test in tests.items():
+            self._connection.create_function(name, 1, test, deterministic=True)
+        for name, condition in conditions.items():
+            try:
+                self._connection.execute(f"EXPLAIN SELECT 1 FROM structures WHERE {condition}").close()
+            except (sqlite3.Error, sqlite3.Warning) as error:
+                raise ConfigError(
+                    f"select.{name}: {error}; write a condition on the columns of structures, "
+                    "such as density < 5 AND year > 1990"
+                ) from error
+
     def _operations(self) -> dict[int, tuple[str, ...]]:
         rows = self.rows("SELECT key, operations FROM symmetries")
         return {key: tuple(json.loads(text)) for key, text in rows}
@@ -214,6 +258,13 @@ class Catalogue:
                 # SQLite itself has rolled back after some errors, such as a full disk.
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
+
+
+_READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
+
+
+def _reading_only(action: int, *_: str | None) -> int:
+    return sqlite3.SQLITE_OK if action in _READING else sqlite3.SQLITE_DENY
 
 
 def _insert(connection: sqlite3.Connection, entry: StoredStructure, path: str) -> list[Reject]:

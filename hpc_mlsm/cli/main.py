@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from hpc_mlsm import __version__
+from hpc_mlsm.cli.arguments import Overrides, Run, Target
+from hpc_mlsm.cli.catalog_commands import catalog_app
 from hpc_mlsm.errors import HpcMlsmError
 
 app = typer.Typer(
@@ -17,14 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="From crystal structures to trained classifiers, and from measured patterns to ranked structures.",
 )
-
-Target = Annotated[
-    Path, typer.Argument(metavar="CONFIG|RUN", help="A YAML configuration, or the directory of an earlier run.")
-]
-Run = Annotated[Path | None, typer.Option("--run", help="Run directory; runs/NAME by default.")]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; may be repeated.")
-]
+app.add_typer(catalog_app, name="catalog")
 
 
 def _version(value: bool) -> None:

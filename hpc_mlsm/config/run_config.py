@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Interval, MinLen
 
 from hpc_mlsm.archive.powder_settings import MeasuredPowderSettings
-from hpc_mlsm.catalog.select import Selection
+from hpc_mlsm.catalog.selection import Selection
 from hpc_mlsm.errors import ConfigError
 from hpc_mlsm.evaluation.classify_settings import ClassifySettings, ModelName
 from hpc_mlsm.evaluation.splits import SplitSettings, split_variants

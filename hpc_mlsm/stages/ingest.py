@@ -11,10 +11,10 @@ from hpc_mlsm.catalog.ingest import (
     failed_result,
     parse_files,
     plan_ingest,
-    scan_folder,
     store_result,
     store_starter,
 )
+from hpc_mlsm.catalog.mirror import source_files
 from hpc_mlsm.catalog.parsed import ParsedContents
 from hpc_mlsm.catalog.synthetic import SyntheticTask, failed_synthetic, make_synthetic, plan_synthetic, synthetic_tasks
 from hpc_mlsm.config.run_config import SourceSettings
@@ -43,7 +43,7 @@ def run(context: RunContext) -> IngestSummary:
     source = context.config.source
     path = context.run.catalogue
     with Catalogue(path) as catalogue, ParsedContents(path, PARSER_VERSION) as parsed:
-        files = scan_folder(source.cif_folder) if source.cif_folder else []
+        files = source_files(source.cif_folder) if source.cif_folder else []
         invented = [task for settings in source.made_up for task in synthetic_tasks(settings)]
         kept = (
             {file.name for file in files} | {task.path for task in invented} | ({STARTER} if source.starter else set())

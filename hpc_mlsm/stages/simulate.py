@@ -11,7 +11,8 @@ import numpy as np
 
 from hpc_mlsm import __version__
 from hpc_mlsm.catalog.database import Catalogue
-from hpc_mlsm.catalog.select import Selection, select_keys
+from hpc_mlsm.catalog.select import select_keys
+from hpc_mlsm.catalog.selection import Selection
 from hpc_mlsm.config.fingerprint import fingerprint
 from hpc_mlsm.durable import write_durably
 from hpc_mlsm.errors import ExecutorError, HpcMlsmError, RunError, StoreError, StructureError

@@ -7,7 +7,8 @@ import pytest
 
 from hpc_mlsm.catalog.database import Catalogue
 from hpc_mlsm.catalog.rows import FileRecord, FileResult, stored
-from hpc_mlsm.catalog.select import DATA_SETS, Selection, data_set, exclusions, select_keys
+from hpc_mlsm.catalog.select import exclusions, select_keys
+from hpc_mlsm.catalog.selection import DATA_SETS, Selection, data_set
 from hpc_mlsm.errors import CatalogueError, ConfigError
 from hpc_mlsm.structures.cif import parse_cif
 from hpc_mlsm.structures.structure import Cell, Reject, Site, Structure

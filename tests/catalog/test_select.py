@@ -1,5 +1,6 @@
 """Selecting structures by elements, space group and size."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import gemmi
@@ -7,9 +8,10 @@ import pytest
 
 from hpc_mlsm.catalog.database import Catalogue
 from hpc_mlsm.catalog.rows import FileRecord, FileResult, stored
-from hpc_mlsm.catalog.select import Selection, select_keys
+from hpc_mlsm.catalog.select import select_keys
+from hpc_mlsm.catalog.selection import Selection
 from hpc_mlsm.errors import CatalogueError, ConfigError
-from hpc_mlsm.structures.structure import Cell, Site, Structure
+from hpc_mlsm.structures.structure import Cell, Provenance, Site, Structure
 from hpc_mlsm.structures.symmetry import operations_of
 
 
@@ -81,5 +83,49 @@ def test_an_empty_catalogue_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_rules_that_make_no_sense_are_refused(rules: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Selection(**rules)  # type: ignore[arg-type]
+
+
+def test_rules_on_groups_sizes_years_flags_and_sql(tmp_path: Path) -> None:
+    base = crystal("x", "F m -3 m", "Fe", "O")
+    structures = [
+        replace(base, id="old", provenance=Provenance(year=1950)),
+        replace(base, id="new", provenance=Provenance(year=2020, temperature=100.0)),
+        replace(base, id="bad", provenance=Provenance(flags=("disordered", "retracted"))),
+        crystal("sulfide", "F m -3 m", "Pb", "S"),
+        crystal("salt", "F m -3 m", "Na", "Cl"),
+    ]
+    with Catalogue(tmp_path / "c.sqlite") as catalogue:
+        catalogue.add([FileResult(FileRecord("f", "0", 1, 1, 1, ""), tuple(stored(s) for s in structures))])
+
+        def ids(**rules: object) -> set[str]:
+            return set(select_keys(catalogue, Selection(**rules)).ids)  # type: ignore[arg-type]
+
+        metals = frozenset({"transition_metals", "post_transition_metals"})
+        assert ids(one_of=(metals, frozenset({"O", "S"}))) == {"old", "new", "bad", "sulfide"}
+        assert ids(allowed=frozenset({"alkali_metals", "halogens"})) == {"salt"}
+        assert ids(min_year=2000) == {"new", "bad", "sulfide", "salt"}
+        assert ids(max_year=1999, required=frozenset({"Fe"})) == {"old", "bad"}
+        assert ids(without=frozenset({"retracted"})) == {"old", "new", "sulfide", "salt"}
+        assert ids(sql="temperature < 200 OR formula = 'NaCl'") == {"new", "salt"}
+        assert ids(min_volume=1.0, max_volume=1e4, min_atoms=2) == {"old", "new", "bad", "sulfide", "salt"}
+        with pytest.raises(ConfigError, match=r"select\.sql: no such column: colour"):
+            ids(sql="colour = 'red'")
+        with pytest.raises(ConfigError, match=r"select\.sql"):
+            ids(sql="1); DROP TABLE structures; --")
+        assert catalogue.number_of_structures() == 5
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"one_of": (frozenset({"metals"}),)}, "'metals' is no element"),
+        ({"one_of": (frozenset(),)}, "a list is empty"),
+        ({"without": frozenset({"ugly"})}, "ugly is not known; there are disordered"),
+        ({"min_year": 2000, "max_year": 1990}, "min_year = 2000 is above max_year = 1990"),
+    ],
+)
+def test_further_rules_that_make_no_sense_are_refused(rules: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Selection(**rules)  # type: ignore[arg-type]
