@@ -251,3 +251,14 @@ def source_files(folder: Path) -> list[CifFile]:
     if not files:
         raise CatalogueError(f"the mirror {folder} has no complete range yet; run catalog sync first")
     return files
+
+
+def described(folder: Path) -> str:
+    """A folder in words, a mirror with its last complete sync."""
+    if not is_mirror(folder):
+        return str(folder)
+    with Mirror(folder) as mirror:
+        last = mirror.last_sync(finished=True)
+    if last is None:
+        return f"mirror {folder}, first sync unfinished"
+    return f"mirror {folder}, sync {last.number} of {last.source} ({(last.list_hash or '')[:16]})"

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpc_mlsm.catalog.database import Catalogue
-from hpc_mlsm.catalog.select import DATA_SETS, Selection, data_set, exclusions, select_keys
+from hpc_mlsm.catalog.select import exclusions, select_keys
+from hpc_mlsm.catalog.selection import DATA_SETS, Selection, data_set
 from hpc_mlsm.config.fingerprint import fingerprint
 from hpc_mlsm.config.run_config import RunConfig
 from hpc_mlsm.errors import ConfigError, RunError

@@ -14,7 +14,7 @@ from hpc_mlsm.catalog.ingest import (
     store_result,
     store_starter,
 )
-from hpc_mlsm.catalog.mirror import source_files
+from hpc_mlsm.catalog.mirror import described, source_files
 from hpc_mlsm.catalog.parsed import ParsedContents
 from hpc_mlsm.catalog.synthetic import SyntheticTask, failed_synthetic, make_synthetic, plan_synthetic, synthetic_tasks
 from hpc_mlsm.config.run_config import SourceSettings
@@ -53,6 +53,8 @@ def run(context: RunContext) -> IngestSummary:
             store_starter(catalogue, starter_set())
         digests = parsed.write_digests(path.with_name("known.sha256").resolve())
         read = _parse(context, catalogue, parsed, plan_ingest(files, catalogue.files(), digests))
+        if digests:
+            digests.unlink()
         known = catalogue.files()
         made = _make(context, catalogue, [task for one in source.made_up for task in plan_synthetic(one, known)])
         counts = catalogue.counts()
@@ -84,7 +86,7 @@ def _parse(context: RunContext, catalogue: Catalogue, parsed: ParsedContents, ta
 
 def _source(source: SourceSettings) -> str:
     parts = ["starter set"] if source.starter else []
-    parts += [str(source.cif_folder)] if source.cif_folder else []
+    parts += [described(source.cif_folder)] if source.cif_folder else []
     return ", ".join(parts + [f"{settings.count} synthetic crystals" for settings in source.made_up])
 
 
