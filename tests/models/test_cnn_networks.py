@@ -133,21 +133,21 @@ def test_a_gpu_is_taken_and_computes_in_bfloat16_where_it_can(keras: Any) -> Non
 
 
 def test_ranks_of_a_node_take_different_gpus_and_a_process_keeps_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    visible = ["gpu 0", "gpu 1"]
-    computed = False
+    gpus = [SimpleNamespace(name="gpu 0"), SimpleNamespace(name="gpu 1")]
+    visible, computed = [*gpus], False
 
-    def set_visible(chosen: list[str], kind: str) -> None:
+    def set_visible(chosen: list[SimpleNamespace], kind: str) -> None:
         if computed:
             raise RuntimeError("Visible devices cannot be modified after being initialized")
         visible[:] = chosen
 
     config = SimpleNamespace(
-        list_physical_devices=lambda kind: ["gpu 0", "gpu 1"],
+        list_physical_devices=lambda kind: gpus,
         set_visible_devices=set_visible,
         get_visible_devices=lambda kind: visible,
         experimental=SimpleNamespace(
             set_memory_growth=lambda own, on: None,
-            get_device_details=lambda own: {"device_name": own, "compute_capability": (8, 0)},
+            get_device_details=lambda own: {"compute_capability": (8, 0)},
         ),
     )
     monkeypatch.setattr("hpc_mlsm.models.cnn_networks.load_tensorflow", lambda: SimpleNamespace(config=config))

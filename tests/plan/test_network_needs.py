@@ -38,7 +38,7 @@ def test_rarer_classes_are_counted_as_often_as_they_are_drawn() -> None:
 
 def test_memory_of_a_rank_grows_by_the_table_of_rows_only() -> None:
     few, many = (network_need(CnnSettings(), 4501, scaled_to(EQUAL, n), 10, GPU, 1) for n in (28_300, 283_000))
-    assert many.rank_bytes - few.rank_bytes < 0.003 * (many.patterns - few.patterns) * 4501 * 4
+    assert many.rank_bytes - few.rank_bytes < 0.03 * (many.patterns - few.patterns) * 4501 * 4
     assert many.device_bytes == few.device_bytes
     assert many.read_bytes == pytest.approx(10 * few.read_bytes, rel=1e-3)
 
