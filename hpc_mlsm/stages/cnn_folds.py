@@ -21,7 +21,7 @@ from hpc_mlsm.runtime.executor import Executor
 from hpc_mlsm.stages.store_rows import StoreRows
 from hpc_mlsm.store.patterns import PatternStore
 
-STAGE = "train"
+STAGE = "evaluate"
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def run(context: RunContext) -> FoldStudy | None:
         return existing
     refuse_missing_packages(config)
     folded = [(part, part.folds(config.classify.folds)) for part in sets]
-    peaks = peaks_of_run(context) if any(name in FORESTS for name in config.models) else None
+    peaks = peaks_of_run(context, STAGE) if any(name in FORESTS for name in config.models) else None
     results: list[CrossValidation] = []
     for part, folds in folded:
         results += _of_set(context, part, folds, peaks)

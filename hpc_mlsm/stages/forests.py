@@ -13,7 +13,7 @@ from hpc_mlsm.models.forest_settings import ForestSettings
 from hpc_mlsm.runtime.events import Listener, ignore, stage_events
 from hpc_mlsm.runtime.executor import Executor
 
-STAGE = "train"
+TRAIN, EVALUATE = "train", "evaluate"
 
 
 def train_forest(
@@ -41,7 +41,7 @@ def train_forest(
         When the work was told to stop.
     """
     path, checksum = _shared(folder, rows, settings)
-    return merge(_run(executor, plan_forest(path, checksum, folder, settings, rows), on_event), settings)
+    return merge(_run(executor, plan_forest(path, checksum, folder, settings, rows), TRAIN, on_event), settings)
 
 
 def cross_validate_forest(
@@ -53,7 +53,7 @@ def cross_validate_forest(
     """
     path, checksum = _shared(folder, rows, settings)
     folds = sorted({int(fold) for fold in rows.folds} - {-1})
-    grown = _run(executor, plan_forest(path, checksum, folder, settings, rows, folds), on_event)
+    grown = _run(executor, plan_forest(path, checksum, folder, settings, rows, folds), EVALUATE, on_event)
     found = np.full((len(rows.labels), int(rows.labels.max()) + 1), np.nan)
     for fold in folds:
         found[rows.test(fold)] = merged_votes(grown, settings, fold)
@@ -66,11 +66,11 @@ def _shared(folder: Path, rows: ForestRows, settings: ForestSettings) -> tuple[P
     return path, write_rows(path, rows)
 
 
-def _run(executor: Executor, tasks: Sequence[TreeTask], on_event: Listener) -> list[Grown]:
+def _run(executor: Executor, tasks: Sequence[TreeTask], stage: str, on_event: Listener) -> list[Grown]:
     grown = []
     units = sum(task.units for task in tasks)
-    with stage_events(on_event, STAGE, n_tasks=len(tasks), units="trees", n_units=units) as listener:
-        for outcome in executor.map_tasks(grow, tasks, stage=STAGE, on_event=listener):
+    with stage_events(on_event, stage, n_tasks=len(tasks), units="trees", n_units=units) as listener:
+        for outcome in executor.map_tasks(grow, tasks, stage=stage, on_event=listener):
             if outcome.error is not None:
                 raise outcome.error
             if outcome.value is not None:
