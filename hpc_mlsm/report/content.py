@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hpc_mlsm.archive.candidates import Ranking
 from hpc_mlsm.archive.pattern import PatternReject
 from hpc_mlsm.errors import RunError
-from hpc_mlsm.evaluation.fold_scores import CrossValidation
+from hpc_mlsm.evaluation.fold_files import FoldStudy
 from hpc_mlsm.models.cnn_history import EpochRecord
 from hpc_mlsm.structures.structure import Reject
 
@@ -109,28 +109,6 @@ class ForestTraining:
     def train_rows(self) -> int:
         """Training patterns of all classes."""
         return sum(self.rows_by_class.values())
-
-
-@dataclass(frozen=True, eq=False)
-class FoldsSummary:
-    """Cross-validation of models of powder patterns.
-
-    Attributes
-    ----------
-    results
-        Each model on each data set, the dummy last in each set.
-    excluded
-        Structures that each data set leaves out, by reason.
-    synthetic
-        How many structures of each data set are made up.
-    disjoint
-        What is never on both sides of a fold: ``structure`` or ``composition``.
-    """
-
-    results: tuple[CrossValidation, ...]
-    excluded: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    synthetic: Mapping[str, int] = field(default_factory=dict)
-    disjoint: str = "structure"
 
 
 @dataclass(frozen=True)
@@ -241,7 +219,7 @@ class ReportContent:
     networks: tuple[NetworkTraining, ...] = ()
     forests: tuple[ForestTraining, ...] = ()
     scores: tuple[ModelScore, ...] = ()
-    folds: FoldsSummary | None = None
+    folds: FoldStudy | None = None
     calibration: Calibration | None = None
     weak_spots: tuple[WeakSpot, ...] = ()
     patterns: tuple[PatternResult, ...] = ()

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hpc_mlsm.evaluation.fold_files import DUMMY
 from hpc_mlsm.report.content import ModelScore, ReportContent
-from hpc_mlsm.report.fold_figures import DUMMY
 from hpc_mlsm.report.quantities import count, fixed, percent, plural
 from hpc_mlsm.report.verdicts import LOW_PROBABILITY, Code, reasons_of
 

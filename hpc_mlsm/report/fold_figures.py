@@ -5,15 +5,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hpc_mlsm.evaluation.fold_files import DUMMY
 from hpc_mlsm.evaluation.fold_scores import CrossValidation, Measure
 from hpc_mlsm.report.notation import plain_figure
 from hpc_mlsm.report.style import BLUE, GRID, INK, PAPER, SERIES, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-DUMMY = "dummy"
-"""Name of the model that always answers the commonest class."""
 
 _SHOWN: dict[Measure, str] = {
     "accuracy": "accuracy",

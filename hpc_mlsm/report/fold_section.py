@@ -4,17 +4,17 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from hpc_mlsm.evaluation.fold_files import DUMMY, FoldStudy, exclusion_table
 from hpc_mlsm.evaluation.fold_scores import CrossValidation
-from hpc_mlsm.evaluation.fold_tables import Cell, ScoreTable, class_table, model_tables, per_class_table
-from hpc_mlsm.report.content import FoldsSummary
-from hpc_mlsm.report.fold_figures import DUMMY, confusion_figure, models_figure
+from hpc_mlsm.evaluation.fold_tables import Cell, class_table, model_tables, per_class_table
+from hpc_mlsm.report.fold_figures import confusion_figure, models_figure
 from hpc_mlsm.report.quantities import NOT_KNOWN, count, fixed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def fold_figures(study: FoldsSummary) -> Iterator[tuple[str, "Figure", str]]:
+def fold_figures(study: FoldStudy) -> Iterator[tuple[str, "Figure", str]]:
     """Name, figure, and what it is, of all figures."""
     for name, results in by_data_set(study).items():
         yield f"folds-{name}", models_figure(results), f"Bar chart: scores of models on data set {name}"
@@ -24,7 +24,7 @@ def fold_figures(study: FoldsSummary) -> Iterator[tuple[str, "Figure", str]]:
                 yield f"confusion-{name}-{result.model}", confusion_figure(result), label
 
 
-def fold_values(study: FoldsSummary | None) -> dict[str, Any]:
+def fold_values(study: FoldStudy | None) -> dict[str, Any]:
     """What the template shows, by the names it uses."""
     if study is None:
         return {"fold_sets": (), "fold_classes": None, "fold_excluded": None}
@@ -41,26 +41,16 @@ def fold_values(study: FoldsSummary | None) -> dict[str, Any]:
         }
         for (name, results), table in zip(by_data_set(study).items(), tables, strict=True)
     ]
-    return {"fold_sets": sets, "fold_classes": class_table(study.results), "fold_excluded": excluded_table(study)}
+    excluded = exclusion_table(study.excluded) if any(study.excluded.values()) else None
+    return {"fold_sets": sets, "fold_classes": class_table(study.results), "fold_excluded": excluded}
 
 
-def by_data_set(study: FoldsSummary) -> dict[str, list[CrossValidation]]:
+def by_data_set(study: FoldStudy) -> dict[str, list[CrossValidation]]:
     """Results of each data set, in the order in which they were given."""
     found: dict[str, list[CrossValidation]] = {}
     for result in study.results:
         found.setdefault(result.data_set, []).append(result)
     return found
-
-
-def excluded_table(study: FoldsSummary) -> ScoreTable | None:
-    """Structures that each data set leaves out, by reason; None where nothing is left out."""
-    reasons = sorted({reason for counts in study.excluded.values() for reason in counts})
-    if not reasons:
-        return None
-    rows: tuple[tuple[Cell, ...], ...] = tuple(
-        (reason, *(counts.get(reason, 0) for counts in study.excluded.values())) for reason in reasons
-    )
-    return ScoreTable("excluded", "Structures left out", ("Left out because", *study.excluded), rows)
 
 
 def cell_text(cell: Cell) -> str:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from hpc_mlsm.durable import write_durably
+from hpc_mlsm.evaluation.fold_files import DUMMY
 from hpc_mlsm.report import figures, notation, quantities
 from hpc_mlsm.report.content import PatternResult, ReportContent
 from hpc_mlsm.report.doubts import doubts_of
 from hpc_mlsm.report.fit_values import fitted_values
-from hpc_mlsm.report.fold_figures import DUMMY
 from hpc_mlsm.report.fold_section import cell_text, fold_figures, fold_values
 from hpc_mlsm.report.learning_figure import learning_figure
 from hpc_mlsm.report.pattern_figure import SHOWN, pattern_figure

@@ -5,9 +5,9 @@ from collections import Counter
 
 from markupsafe import Markup
 
+from hpc_mlsm.evaluation.fold_files import DUMMY
 from hpc_mlsm.evaluation.fold_scores import best
 from hpc_mlsm.report.content import ModelScore, ReportContent
-from hpc_mlsm.report.fold_figures import DUMMY
 from hpc_mlsm.report.quantities import count, fixed, percent, plural
 from hpc_mlsm.report.verdicts import Level, expected_rank, verdict_of
 

@@ -43,6 +43,7 @@ from hpc_mlsm.runtime.events import StageFinished, StageStarted, TaskFinished
 from hpc_mlsm.scattering.conditions import PdfGrid
 from hpc_mlsm.scattering.normalise import standardise
 from hpc_mlsm.stages.context import RunContext
+from hpc_mlsm.stages.cross_validate import load_study
 from hpc_mlsm.stages.evaluate import BASELINE, DUMMY, Evaluation, load_evaluation
 from hpc_mlsm.stages.predict import Classified
 from hpc_mlsm.stages.run_directory import RunDirectory
@@ -96,6 +97,7 @@ def gather(context: RunContext, classified: Classified | None = None) -> ReportC
         networks=tuple(_networks(run)),
         forests=tuple(_forests(run)),
         scores=_scores(evaluation) if evaluation else (),
+        folds=load_study(run),
         calibration=_calibration(evaluation) if evaluation else None,
         weak_spots=tuple(_weak_spot(bundle, one) for one in evaluation.weakest) if bundle and evaluation else (),
         patterns=_patterns(context, bundle, classified) if bundle and classified else (),

@@ -7,8 +7,9 @@ import pytest
 from figure_checks import collisions, labels_without_unit
 from report_samples import empty_content
 
+from hpc_mlsm.evaluation.fold_files import FoldStudy
 from hpc_mlsm.evaluation.fold_scores import CrossValidation, cross_validation_scores, dummy_probabilities
-from hpc_mlsm.report.content import FoldsSummary, ForestTraining, ReportContent
+from hpc_mlsm.report.content import ForestTraining, ReportContent
 from hpc_mlsm.report.doubts import doubts_of
 from hpc_mlsm.report.fold_figures import confusion_figure, models_figure
 from hpc_mlsm.report.page import render
@@ -31,9 +32,10 @@ def scored(model: str, data_set: str = "full", skill: float = 1.0, n: int = 800)
     return cross_validation_scores(model, data_set, CRYSTAL_SYSTEMS, labels, answers, fold_of)
 
 
-def study(*models: str, **changes: object) -> FoldsSummary:
+def study(*models: str, **changes: object) -> FoldStudy:
     results = tuple(scored(model, data_set) for data_set in ("full", "organic") for model in models)
-    return FoldsSummary(results, **changes)  # type: ignore[arg-type]
+    about = {"fingerprint": "f", "excluded": {}, "synthetic": {}, "disjoint": "structure"}
+    return FoldStudy(results=results, **about | changes)  # type: ignore[arg-type]
 
 
 def words(content: ReportContent) -> str:
@@ -97,7 +99,7 @@ def test_synthetic_crystals_are_named_at_the_top_and_in_the_section() -> None:
 
 def test_a_model_that_is_no_better_than_the_dummy_deserves_doubt() -> None:
     results = (scored("cnn", skill=0.0), scored("forest"), scored("dummy"))
-    found = [doubt.text for doubt in doubts_of(empty_content(folds=FoldsSummary(results)))]
+    found = [doubt.text for doubt in doubts_of(empty_content(folds=FoldStudy("f", results, {}, {}, "structure")))]
     assert any(text.startswith("cnn is hardly better") for text in found)
     assert not any(text.startswith("forest") for text in found)
 
