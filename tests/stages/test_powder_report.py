@@ -18,7 +18,7 @@ def test_the_report_of_a_powder_run_shows_forests_scores_and_made_up_crystals_an
         "simulate.variants=1",
         "train.forest.trees=4",
         "train.extra_trees.trees=4",
-        source={"starter": False, "synthetic": {"count": 60}},
+        source={"starter": False, "synthetic": {"count": 30}},
     )
     with opened(simulated(tmp_path / "run", config), config) as context:
         train.run(context)
@@ -33,5 +33,5 @@ def test_the_report_of_a_powder_run_shows_forests_scores_and_made_up_crystals_an
     for one in study.results[:2]:
         mean, std = one.mean_std("accuracy")
         assert f"{one.model} {mean:.3f} ({std:.3f})" in shown
-    assert "Data set full: 60 structures are synthetic crystals" in shown
+    assert "Data set full: 30 structures are synthetic crystals" in shown
     assert "Not run yet: predict" in shown
