@@ -5,7 +5,8 @@ A measured grid, usually h = 0.01 Å, is far finer: the error of a cubic spline 
 5/384 h⁴ max|d⁴G/dr⁴| (Hall & Meyer 1976), which is 5/384 (q_max h)⁴ = 5e-5 of the amplitude there.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,10 @@ LOW_R_ALLOWANCE = 1.0
 MAX_STEP = 0.5
 """Widest spacing (Å) taken where the header names no q_max: it holds detail up to 6.3 1/Å only."""
 
+MARGIN = 64
+"""Points beyond the grid that a spline is drawn through; what lies farther changes it by less than 1e-30."""
+
+ROWS_AT_ONCE = 256
 LARGEST = 1e30
 """Patterns are stored in single precision, which ends at 3e38; squares and sums must fit too."""
 
@@ -54,33 +59,97 @@ def to_grid(pattern: Pattern, grid: NDArray[np.float64], *, low_r_allowance: flo
     PatternError
         "wrong_axis", "starts_late", "too_short", "too_coarse", "constant" or "not_finite".
     """
+    rows, notes, wrong = rows_to_grid(pattern, pattern.y[None], grid, low_r_allowance=low_r_allowance)
+    if wrong:
+        raise wrong[0]
+    return Resampled(rows[0], notes)
+
+
+def rows_to_grid(
+    like: Pattern,
+    y: NDArray[np.float64],
+    grid: NDArray[np.float64],
+    *,
+    low_r_allowance: float = LOW_R_ALLOWANCE,
+    name: Callable[[int], str] | None = None,
+) -> tuple[NDArray[np.float64], tuple[str, ...], dict[int, PatternError]]:
+    """Bring curves that share an abscissa onto the grid of a model, as ``to_grid`` does with one.
+
+    Parameters
+    ----------
+    like : Pattern
+        Whose abscissa, units and header are those of all.
+    y : float64 (n, m)
+        The curves.
+    grid, low_r_allowance
+        As for ``to_grid``.
+    name : callable, optional
+        What a row is called in messages; by default as ``like`` is.
+
+    Returns
+    -------
+    values : float64 (n, len(grid))
+        Rows that are at fault hold nothing of use.
+    notes : tuple of str
+        What was done with all of them.
+    wrong : dict
+        The error of each row that cannot be used.
+
+    Raises
+    ------
+    PatternError
+        As ``to_grid``, for what all have in common.
+    """
     notes: list[str] = []
-    if not max(np.abs(pattern.x).max(), np.abs(pattern.y).max()) < LARGEST:
-        raise _overflow(pattern)
-    r, g = _in_angstrom(pattern, notes)
-    _check_range(pattern, r, grid, low_r_allowance, notes)
-    _check_spacing(pattern, r, grid, notes)
-    _check_signal(pattern, r, g, grid)
-    try:
-        with np.errstate(all="ignore"):
-            values = CubicSpline(r, g)(np.clip(grid, r[0], r[-1]))
-    except ValueError as error:  # slopes between points that all but coincide
-        raise _overflow(pattern) from error
+    wrong: dict[int, PatternError] = {}
+
+    def refuse(rows: NDArray[np.bool_], error: Callable[[Pattern, int], PatternError]) -> None:
+        for row in np.flatnonzero(rows).tolist():
+            called = like.source or like.name if name is None else name(row)
+            wrong.setdefault(row, error(replace(like, y=y[row], source=called), row))
+
+    r, scale = _in_angstrom(like, notes)
+    if not np.abs(like.x).max() < LARGEST:
+        raise _overflow(like)
+    _check_range(like, r, grid, low_r_allowance, notes)
+    _check_spacing(like, r, grid, notes)
+    refuse(~(np.abs(y).max(axis=1) < LARGEST), lambda one, _: _overflow(one))
+    inside = y[:, (r >= grid[0]) & (r <= grid[-1])]
+    still = inside.max(axis=1) == inside.min(axis=1) if inside.size else np.ones(len(y), dtype=bool)
+    refuse(still, lambda one, row: _constant(one, float(inside[row, 0]) if inside.size else 0.0, grid))
+    values = _splined(like, r, y if scale == 1.0 else y * scale, grid)
     below = grid < r[0]
-    values[below] = g[0] * (grid[below] / r[0])
-    if not np.abs(values).max() < LARGEST:
-        raise _overflow(pattern)
-    return Resampled(values, tuple(notes))
+    values[:, below] = (y[:, :1] * scale) * (grid[below] / r[0])
+    refuse(~(np.abs(values).max(axis=1) < LARGEST), lambda one, _: _overflow(one))
+    return values, tuple(notes), wrong
 
 
-def _check_signal(pattern: Pattern, r: NDArray[np.float64], g: NDArray[np.float64], grid: NDArray[np.float64]) -> None:
-    used = g[(r >= grid[0]) & (r <= grid[-1])]
-    if np.all(used == used[0]):
-        raise PatternError(
-            "constant",
-            f"{_where(pattern)}: the signal is {used[0]:g} everywhere from {grid[0]:g} to {grid[-1]:g} Å; there "
-            "is no pattern in the model's range",
-        )
+def _splined(
+    like: Pattern, r: NDArray[np.float64], g: NDArray[np.float64], grid: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Cubic splines through all rows, at the points of the grid; only points near the grid are looked at."""
+    if len(r) == len(grid) and np.allclose(r, grid, rtol=0.0, atol=1e-9 * (grid[1] - grid[0])):
+        return g.copy()
+    first = max(0, int(np.searchsorted(r, grid[0])) - MARGIN)
+    last = min(len(r), int(np.searchsorted(r, grid[-1])) + MARGIN)
+    near, at = r[first:last], np.clip(grid, r[0], r[-1])
+    values = np.empty((len(g), len(grid)))
+    for start in range(0, len(g), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        try:
+            with np.errstate(all="ignore"):
+                values[rows] = CubicSpline(near, g[rows, first:last], axis=1)(at)
+        except ValueError as error:  # slopes between points that all but coincide
+            raise _overflow(like) from error
+    return values
+
+
+def _constant(pattern: Pattern, value: float, grid: NDArray[np.float64]) -> PatternError:
+    return PatternError(
+        "constant",
+        f"{_where(pattern)}: the signal is {value:g} everywhere from {grid[0]:g} to {grid[-1]:g} Å; there "
+        "is no pattern in the model's range",
+    )
 
 
 def _overflow(pattern: Pattern) -> PatternError:
@@ -96,8 +165,8 @@ def _where(pattern: Pattern) -> str:
     return pattern.source or pattern.name
 
 
-def _in_angstrom(pattern: Pattern, notes: list[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Distance (Å) and G(r) (1/Å² where the header gave 1/nm²)."""
+def _in_angstrom(pattern: Pattern, notes: list[str]) -> tuple[NDArray[np.float64], float]:
+    """Distance (Å), and what brings G(r) to 1/Å² where the header gave 1/nm²."""
     if pattern.axis not in (None, "r") or pattern.unit in ("degree", "1/angstrom", "1/nm"):
         raise PatternError(
             "wrong_axis",
@@ -112,7 +181,7 @@ def _in_angstrom(pattern: Pattern, notes: list[str]) -> tuple[NDArray[np.float64
         notes.append("r converted from nm to Å")
     if signal != 1.0:
         notes.append("G(r) converted from 1/nm² to 1/Å²")
-    return pattern.x * scale, pattern.y * signal
+    return pattern.x * scale, signal
 
 
 def _check_range(

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from hpc_mlsm.models.calibration import reliability
+
 TOP_K = (1, 3, 5)
 
 
@@ -82,10 +84,4 @@ class ScoreSheet:
     def reliability(self, bins: int = 15) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
         """Mean confidence, accuracy and rows of each filled bin of confidence; scores must be probabilities."""
         confidence = np.concatenate([*self.confidence, np.zeros(0)])
-        correct = np.concatenate([*self.correct, np.zeros(0, bool)]).astype(float)
-        index = np.minimum((confidence * bins).astype(int), bins - 1)
-        counts = np.bincount(index, minlength=bins)
-        filled = counts > 0
-        mean = np.bincount(index, weights=confidence, minlength=bins)[filled] / counts[filled]
-        accuracy = np.bincount(index, weights=correct, minlength=bins)[filled] / counts[filled]
-        return mean, accuracy, counts[filled]
+        return reliability(confidence, np.concatenate([*self.correct, np.zeros(0, bool)]), bins)

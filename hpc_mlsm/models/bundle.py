@@ -23,15 +23,15 @@ from hpc_mlsm.durable import is_stale_part, write_durably
 from hpc_mlsm.errors import BundleError
 from hpc_mlsm.models import classes as class_table
 from hpc_mlsm.models.boosted import predict_margins
-from hpc_mlsm.models.calibration import probabilities
 from hpc_mlsm.models.classes import ClassEntry
 from hpc_mlsm.models.retrieval import Retrieval
+from hpc_mlsm.models.trust import Answers, Neighbours, Trust, judge, likeliest, pooled
 from hpc_mlsm.scattering.normalise import standardise
 from hpc_mlsm.structures.structure import Structure
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "bundle.json"
-_PARTS = {"model": ".ubj", "classes": ".json", "structures": ".jsonl", "references": ".h5"}
+_PARTS = {"model": ".ubj", "classes": ".json", "structures": ".jsonl", "references": ".h5", "trust": ".json"}
 """What a bundle consists of besides its manifest, and the endings of the files' names."""
 
 
@@ -40,7 +40,8 @@ class BundleInfo:
     """What a bundle says of itself.
 
     ``axis`` is the grid as name, unit and values; ``settings`` what it was trained with, ranges of Q among it;
-    ``fingerprint`` names the training data and settings; ``temperature`` turns scores into probabilities.
+    ``fingerprint`` names the training data and settings; ``temperature``, with what ``Trust`` says,
+    turns scores into probabilities.
     ``class_history`` tells which classes were added, split, merged and retired since the first grouping, and when, as
     ``grouping.groups.ClassEvent`` does; ``revision`` is the number of the grouping.
     """
@@ -75,6 +76,7 @@ class Bundle:
     structures: tuple[Structure, ...]
     retrieval: Retrieval
     model: bytes
+    trust: Trust
 
     @cached_property
     def booster(self) -> Any:
@@ -90,9 +92,23 @@ class Bundle:
 
     def probabilities(self, patterns: NDArray[np.floating]) -> NDArray[np.float32]:
         """Calibrated class probabilities (rows, classes) of patterns on the bundle's grid, in any scale."""
-        self._check(patterns)
-        margins = predict_margins(self.booster, standardise(patterns), self.info.n_classes)
-        return probabilities(margins, self.info.temperature)
+        return self._scored(self._standardised(patterns))[2]
+
+    def answers(self, patterns: NDArray[np.floating], k: int, coverage: float) -> Answers:
+        """The k likeliest classes of patterns on the bundle's grid, in any scale, with verdicts.
+
+        ``coverage`` is the share of frames of the catalogue whose set of candidates is to hold the right class.
+        """
+        values = self._standardised(patterns)
+        margins, near, found = self._scored(values)
+        return judge(self.trust, values, margins, near, found, k, coverage)
+
+    def _scored(self, values: NDArray[np.float32]) -> tuple[NDArray[np.float32], Neighbours, NDArray[np.float32]]:
+        """Scores, nearest training patterns, and calibrated probabilities of standardised patterns."""
+        margins = predict_margins(self.booster, values, self.info.n_classes)
+        classes = likeliest(margins)
+        near = Neighbours(classes, self.retrieval.of_classes(values, classes))
+        return margins, near, pooled(margins, near, self.info.temperature, self.trust.correlation_weight)
 
     def correlations(self, patterns: NDArray[np.floating]) -> NDArray[np.float32]:
         """Pearson correlation (rows, classes) with the nearest training pattern of each class."""
@@ -106,6 +122,10 @@ class Bundle:
     @cached_property
     def _by_id(self) -> dict[str, Structure]:
         return {structure.id: structure for structure in self.structures}
+
+    def _standardised(self, patterns: NDArray[np.floating]) -> NDArray[np.float32]:
+        self._check(patterns)
+        return standardise(patterns)
 
     def _check(self, patterns: NDArray[np.floating]) -> None:
         points = len(self.info.axis_values)
@@ -133,6 +153,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "classes": class_table.to_json(bundle.classes).encode(),
         "structures": "\n".join(structure.to_json() for structure in bundle.structures).encode(),
         "references": _references_image(bundle.retrieval),
+        "trust": bundle.trust.to_json().encode(),
     }
     files = {}
     info = json.loads(json.dumps(asdict(bundle.info)))  # as it will be read back
@@ -183,6 +204,7 @@ def load_bundle(folder: Path) -> Bundle:
         structures=tuple(Structure.from_json(line) for line in lines),
         retrieval=_references(contents["references"], info.n_classes),
         model=contents["model"],
+        trust=Trust.from_json(contents["trust"].decode()),
     )
 
 
@@ -218,7 +240,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise BundleError(f"{path} cannot be read: {error}; train again") from error
     schema = manifest.get("schema") if isinstance(manifest, dict) else None
     if schema != SCHEMA_VERSION:
-        raise BundleError(f"{folder} is a bundle of version {schema}, this program needs {SCHEMA_VERSION}; train again")
+        remedy = "its predictions carried no verdicts; " if schema == 1 else ""
+        raise BundleError(
+            f"{folder} is a bundle of version {schema}, this program needs {SCHEMA_VERSION}; {remedy}train again"
+        )
     described = {key: value for key, value in manifest.items() if key != "sha256"}
     if manifest.get("sha256") != _checksum_of(described):
         raise BundleError(f"{path} was altered since it was trained (its checksum differs); train again")

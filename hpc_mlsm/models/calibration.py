@@ -37,6 +37,18 @@ def probabilities(margins: NDArray[np.float32], temperature: float) -> NDArray[n
     return softmax(margins / np.float32(temperature), axis=1)
 
 
+def reliability(
+    confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = 15
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Mean confidence, accuracy and rows of each filled bin of confidence: the points of a reliability diagram."""
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
+    counts = np.bincount(index, minlength=bins)
+    filled = counts > 0
+    mean = np.bincount(index, weights=confidence, minlength=bins)[filled] / counts[filled]
+    accuracy = np.bincount(index, weights=correct.astype(float), minlength=bins)[filled] / counts[filled]
+    return mean, accuracy, counts[filled]
+
+
 def expected_calibration_error(confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = 15) -> float:
     """Mean gap between confidence and accuracy over equal-width bins, weighted by their rows (Naeini et al., 2015)."""
     index = np.minimum((confidence * bins).astype(int), bins - 1)

@@ -15,11 +15,11 @@ from hpc_mlsm.errors import BundleError, RunError
 from hpc_mlsm.grouping.groups import Group, SavedGroups
 from hpc_mlsm.models.boosted import BoostedModel, Round, predict_margins, train_boosted
 from hpc_mlsm.models.bundle import Bundle, BundleInfo, bundle_info, read_manifest, save_bundle
-from hpc_mlsm.models.calibration import fit_temperature
 from hpc_mlsm.models.checkpoints import load_checkpoint
 from hpc_mlsm.models.classes import ClassEntry, MemberEntry
 from hpc_mlsm.models.projection import boosted_memory
 from hpc_mlsm.models.retrieval import Retrieval, references_per_structure
+from hpc_mlsm.models.trust_fit import fit_trust
 from hpc_mlsm.plan.projection import refuse_training_that_cannot_fit
 from hpc_mlsm.runtime.events import stage_events
 from hpc_mlsm.runtime.resources import usable_cores
@@ -35,6 +35,8 @@ from hpc_mlsm.store.patterns import PatternStore
 from hpc_mlsm.structures.structure import Structure
 
 STAGE = "train"
+CALIBRATION_BYTES = 4e8
+"""Scores that calibration looks at take at most about this much memory, a few times over."""
 
 
 @dataclass(frozen=True)
@@ -160,10 +162,16 @@ def _bundle(
 ) -> Bundle:
     config, n_classes = context.config, len(groups.groups)
     axis = store.axis()
-    temperature = fit_temperature(*_validation_margins(rows, model, n_classes))
     train_variants = rows.count("train") // len(rows.labels)
     per_structure = references_per_structure(
         len(rows.labels), train_variants, len(axis.values), config.train.retrieval.memory_mb
+    )
+    retrieval = Retrieval.of(*rows.references(per_structure), n_classes)
+    temperature, trust = fit_trust(
+        lambda patterns: predict_margins(model.booster, patterns, n_classes),
+        retrieval,
+        *_validation_rows(rows, n_classes),
+        (axis.name, axis.values),
     )
     with Catalogue(context.run.catalogue, read_only=True) as catalogue:
         structures = tuple(catalogue.structures(store.ids()))
@@ -193,24 +201,22 @@ def _bundle(
         info=info,
         classes=class_entries(groups.groups, structures),
         structures=structures,
-        retrieval=Retrieval.of(*rows.references(per_structure), n_classes),
+        retrieval=retrieval,
         model=bytes(model.booster.save_raw("ubj")),
+        trust=trust,
     )
 
 
-def _validation_margins(
-    rows: LabelledRows, model: BoostedModel, n_classes: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Scores and labels on which the temperature is fitted; a bounded number of rows is enough for one number."""
-    most = max(2000, int(4e8 / (4 * n_classes)))
-    margins: list[NDArray[np.float32]] = []
+def _validation_rows(rows: LabelledRows, n_classes: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Patterns and labels that calibration rests on: of all structures alike, where memory does not hold all scores."""
+    most = max(2000, int(CALIBRATION_BYTES / (4 * n_classes)))
+    every = max(1, -(-rows.count("validation") // most))
+    patterns: list[NDArray[np.float32]] = []
     labels: list[NDArray[np.int64]] = []
-    for patterns, own in rows.batches("validation"):
-        margins.append(predict_margins(model.booster, patterns, n_classes))
-        labels.append(own)
-        if sum(map(len, labels)) >= most:
-            break
-    return np.concatenate(margins), np.concatenate(labels)
+    for batch, own in rows.batches("validation"):
+        patterns.append(batch[::every])
+        labels.append(own[::every])
+    return np.concatenate(patterns), np.concatenate(labels)
 
 
 def class_entries(groups: tuple[Group, ...], structures: tuple[Structure, ...]) -> tuple[ClassEntry, ...]:

@@ -1,0 +1,248 @@
+"""How far an answer can be trusted: calibrated probabilities, a set that holds the right class, and a verdict.
+
+A model trained on a catalogue answers every curve with one of its classes, noise too. Here its answer is compared with
+what is seen of patterns of the catalogue, of patterns whose own class was taken away, and of curves that are no
+patterns; ``trust_fit`` learns the differences from validation rows.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit, softmax
+
+from hpc_mlsm.errors import BundleError
+
+Judgement = Literal["confident", "several", "outside", "amorphous"]
+VERDICTS: tuple[Judgement, ...] = ("confident", "several", "outside", "amorphous")
+"""One class is certain; none is, but there are candidates; no structure of the catalogue; noise or amorphous."""
+
+NEIGHBOURS = 10
+"""So many of a frame's likeliest classes are compared with their training patterns."""
+
+SMALLEST = 1e-6
+
+
+@dataclass(frozen=True)
+class Odds:
+    """Probability of "yes" from features, by logistic regression on them and their squares."""
+
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    weights: tuple[float, ...]
+
+    def __call__(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Probabilities (n,) from features (n, f)."""
+        return np.asarray(expit(lifted(features, np.array(self.mean), np.array(self.scale)) @ np.array(self.weights)))
+
+
+def lifted(features: NDArray[np.float64], mean: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standardised features, kept within ±6, their squares, and ones."""
+    z = np.clip((features - mean) / scale, -6.0, 6.0)
+    return np.concatenate([z, z * z, np.ones((len(z), 1))], axis=1)
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What was learned from validation rows.
+
+    Attributes
+    ----------
+    correlation_weight : float
+        The logarithm of a class's probability is its score over the temperature plus this, times the correlation with
+        its nearest training pattern.
+    nonconformity : tuple of float
+        1 - probability of the right class of validation rows, sorted: at most 1000 quantiles.
+    known : Odds
+        That a frame shows a structure of the catalogue, from ``answer_features``.
+    known_least, known_sure : float
+        Below the first a frame counts as outside the catalogue; no answer is confident below the second.
+    pattern : Odds
+        That a frame is a pattern of something crystalline, from ``curve_features``.
+    figures : dict
+        What was measured on validation rows: reliability, ECE, shares of verdicts.
+    """
+
+    correlation_weight: float
+    nonconformity: tuple[float, ...]
+    known: Odds
+    known_least: float
+    known_sure: float
+    pattern: Odds
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def threshold(self, coverage: float) -> float:
+        """Least probability of a class in the sets that hold the right class with this coverage (split conformal)."""
+        n = len(self.nonconformity)
+        place = min(n - 1, int(np.ceil((n + 1) * coverage)) - 1)
+        return 1.0 - self.nonconformity[max(0, place)]
+
+    def to_json(self) -> str:
+        """Text that ``from_json`` reads back."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What ``to_json`` wrote.
+
+        Raises
+        ------
+        BundleError
+            If the text is something else.
+        """
+        try:
+            raw = json.loads(text)
+            odds = {name: Odds(*(tuple(raw[name][key]) for key in ("mean", "scale", "weights"))) for name in _ODDS}
+            return cls(**{**raw, **odds, "nonconformity": tuple(raw["nonconformity"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise BundleError(f"the trust of the model cannot be read ({error}); run the train stage again") from error
+
+
+_ODDS = ("known", "pattern")
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Answers for n patterns; columns as in ``archive.predictions.Predictions``."""
+
+    verdict: NDArray[np.int8]
+    classes: NDArray[np.int32]
+    probabilities: NDArray[np.float32]
+    set_size: NDArray[np.int32]
+    nearest: NDArray[np.int32]
+    correlation: NDArray[np.float32]
+    known: NDArray[np.float32]
+    pattern: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """The likeliest classes by score (n, m), in no order, and the correlation with the nearest pattern of each."""
+
+    classes: NDArray[np.int64]
+    correlations: NDArray[np.float32]
+
+
+def likeliest(margins: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The classes with the highest scores, (n, NEIGHBOURS) or as many as there are; ascending labels."""
+    m = min(NEIGHBOURS, margins.shape[1])
+    return np.sort(np.argpartition(-margins, m - 1, axis=1)[:, :m], axis=1)
+
+
+def pooled(
+    margins: NDArray[np.float32], near: Neighbours, temperature: float, correlation_weight: float
+) -> NDArray[np.float32]:
+    """Class probabilities (n, C) from scores and correlations together (a logarithmic opinion pool).
+
+    Classes whose correlation is not known are taken to correlate as the worst of those that are.
+    """
+    scaled = margins * np.float32(1.0 / temperature)
+    if correlation_weight:
+        gained = near.correlations - near.correlations.min(axis=1, keepdims=True)
+        rows = np.arange(len(margins))[:, None]
+        scaled[rows, near.classes] += np.float32(correlation_weight) * gained
+    return np.asarray(softmax(scaled, axis=1), dtype=np.float32)
+
+
+def answer_features(
+    margins: NDArray[np.float32], near: Neighbours, probabilities: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """What tells patterns of the catalogue from others, (n, 7): correlations, probabilities, and scores."""
+    best = near.correlations.max(axis=1).astype(np.float64)
+    two = -np.partition(-probabilities, 1, axis=1)[:, :2].astype(np.float64)
+    scores = -np.partition(-margins, 1, axis=1)[:, :2].astype(np.float64)
+    first = probabilities.argmax(axis=1)
+    own = np.where(near.classes == first[:, None], near.correlations, -1.0).max(axis=1)
+    return np.stack(
+        [
+            np.arctanh(np.clip(best, -0.99, 0.9999)),
+            best,
+            logit(np.clip(two[:, 0], SMALLEST, 1 - SMALLEST)),
+            two[:, 0] - two[:, 1],
+            scores[:, 0],
+            scores[:, 0] - scores[:, 1],
+            best - own,
+        ],
+        axis=1,
+    )
+
+
+def curve_features(values: NDArray[np.float32], correlation: NDArray[np.floating]) -> NDArray[np.float64]:
+    """What tells patterns from noise and from amorphous curves, (n, 8), whatever the axis.
+
+    Of standardised curves: autocorrelation at one and two steps, how the signal is spread over the range and over
+    frequencies, its sharpness, and the correlation with the nearest training pattern.
+    """
+    x = values.astype(np.float64)
+    n = x.shape[1]
+    energy = np.square(x)
+    total = np.maximum(energy.sum(axis=1), 1e-30)
+    power = np.square(np.abs(np.fft.rfft(x, axis=1)))[:, 1:]
+    share = power / np.maximum(power.sum(axis=1, keepdims=True), 1e-30)
+    return np.stack(
+        [
+            (x[:, 1:] * x[:, :-1]).sum(axis=1) / total,
+            (x[:, 2:] * x[:, :-2]).sum(axis=1) / total,
+            np.log(energy[:, n // 3 :].sum(axis=1) / total + 1e-3),
+            np.log(energy[:, 2 * n // 3 :].sum(axis=1) / total + 1e-3),
+            np.log(np.square(energy).sum(axis=1) * n / total**2),
+            np.log(np.square(share).sum(axis=1) * share.shape[1]),
+            np.log(share[:, 2 * share.shape[1] // 3 :].sum(axis=1) + 1e-4),
+            np.arctanh(np.clip(correlation.astype(np.float64), -0.99, 0.9999)),
+        ],
+        axis=1,
+    )
+
+
+def judge(
+    trust: Trust,
+    values: NDArray[np.float32],
+    margins: NDArray[np.float32],
+    near: Neighbours,
+    probabilities: NDArray[np.float32],
+    k: int,
+    coverage: float,
+) -> Answers:
+    """Answers and verdicts for patterns.
+
+    Parameters
+    ----------
+    values : float32 (n, points)
+        Standardised patterns.
+    margins, probabilities : float32 (n, C)
+        Scores of the model, and what ``pooled`` made of them.
+    near : Neighbours
+    k : int
+        Classes to keep.
+    coverage : float
+        Of the sets of candidates.
+    """
+    k = min(k, probabilities.shape[1])
+    rows = np.arange(len(values))
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :k] if k * 4 > probabilities.shape[1] else None
+    if order is None:
+        chosen = np.sort(np.argpartition(-probabilities, k - 1, axis=1)[:, :k], axis=1)
+        order = np.take_along_axis(
+            chosen, np.argsort(-np.take_along_axis(probabilities, chosen, axis=1), axis=1, kind="stable"), axis=1
+        )
+    best = near.correlations.argmax(axis=1)
+    correlation = near.correlations[rows, best]
+    known = trust.known(answer_features(margins, near, probabilities))
+    pattern = trust.pattern(curve_features(values, correlation))
+    size = np.maximum(1, (probabilities >= trust.threshold(coverage)).sum(axis=1))
+    sure = (size == 1) & (known >= trust.known_sure)
+    verdict = np.where(sure, VERDICTS.index("confident"), VERDICTS.index("several"))
+    verdict[known < trust.known_least] = VERDICTS.index("outside")
+    verdict[pattern < 0.5] = VERDICTS.index("amorphous")
+    return Answers(
+        verdict=verdict.astype(np.int8),
+        classes=order.astype(np.int32),
+        probabilities=np.take_along_axis(probabilities, order, axis=1),
+        set_size=size.astype(np.int32),
+        nearest=near.classes[rows, best].astype(np.int32),
+        correlation=correlation.astype(np.float32),
+        known=known.astype(np.float32),
+        pattern=pattern.astype(np.float32),
+    )
