@@ -1,12 +1,13 @@
 """The way into archives: whatever their form, an index of frames, and frames by slices."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hpc_mlsm.archive.archive_settings import ArchiveSettings
 from hpc_mlsm.archive.frames import ArchiveIndex, ArchiveKind, FrameBlock
 from hpc_mlsm.archive.stack import is_stack
-from hpc_mlsm.archive.stack_archive import index_stack, read_stack
+from hpc_mlsm.archive.stack_archive import index_stack, read_stack, stack_hash
 from hpc_mlsm.archive.text_archive import index_text, read_text
 from hpc_mlsm.errors import PatternError
 
@@ -53,3 +54,20 @@ def read_frames(index: ArchiveIndex, start: int, stop: int) -> FrameBlock:
     if index.form == "stack":
         return read_stack(index, start, stop)
     return read_text(index, range(start, min(stop, index.n_frames)))
+
+
+def frame_hash(index: ArchiveIndex) -> Callable[[int, int], str]:
+    """What tells whether frames of an archive are still the same, without reading all of them.
+
+    For text files their names, sizes and times; for stacks the abscissa, and the first, the middle and the last of the
+    frames.
+    """
+    if index.form == "stack":
+        return stack_hash(index)
+
+    def of_files(start: int, stop: int) -> str:
+        whole = hashlib.blake2b("\0".join(index.members[start:stop]).encode("utf-8", "surrogateescape"), digest_size=16)
+        whole.update(index.places[start:stop].tobytes())
+        return whole.hexdigest()
+
+    return of_files

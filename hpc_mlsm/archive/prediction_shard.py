@@ -13,7 +13,7 @@ from hpc_mlsm.archive.predictions import COLUMNS, Predictions
 from hpc_mlsm.archive.stack import H5_ERRORS
 from hpc_mlsm.durable import write_durably
 from hpc_mlsm.errors import StoreError
-from hpc_mlsm.store.layout import LIBVER, get_text, nx_group, set_text, write_bulk, write_texts
+from hpc_mlsm.store.layout import get_text, new_file, nx_group, set_text, write_bulk, write_texts
 from hpc_mlsm.store.schema import ShardRecord, StructureRows, shard_name
 
 SCHEMA_VERSION = 1
@@ -74,7 +74,7 @@ def _record(name: str, image: bytes, piece: str, content_hash: str, config_hash:
 
 def _image(piece: str, content_hash: str, config_hash: str, predictions: Predictions) -> bytes:
     image = BytesIO()
-    with h5py.File(image, "w", libver=LIBVER) as file:
+    with new_file(image) as file:
         file.attrs["schema_version"] = SCHEMA_VERSION
         set_text(file, creator=_FORMAT, default="entry", content_digest=_digest(predictions))
         entry = nx_group(file, "entry", "NXentry")

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpc_mlsm.archive.frames import FrameReject
+from hpc_mlsm.models.trust import VERDICTS
 
-SET_ASIDE = -1
+SET_ASIDE = len(VERDICTS)
 """In place of a verdict: the frame could not be used, and is among the rejects."""
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Interval, MinLen
 
+from hpc_mlsm.archive.archive_settings import ArchiveSettings
 from hpc_mlsm.archive.powder_settings import MeasuredPowderSettings
 from hpc_mlsm.catalog.selection import Selection
 from hpc_mlsm.errors import ConfigError
@@ -92,6 +93,10 @@ class PredictSettings:
         How many sample patterns to simulate, with noise, from structures of the catalogue, and classify as well.
     top_k
         Candidates to list for each pattern.
+    coverage
+        How often the candidates of a frame are to hold the right class, for structures of the catalogue.
+    archive
+        What is known of an archive that does not say it itself.
     filter
         What is known of the sample; of PDFs.
     powder
@@ -101,6 +106,8 @@ class PredictSettings:
     patterns: tuple[Path, ...] = ()
     samples: Annotated[int, Ge(0)] = 0
     top_k: Annotated[int, Interval(ge=1, le=100)] = 5
+    coverage: Annotated[float, Interval(ge=0.5, le=0.999)] = 0.95
+    archive: ArchiveSettings = field(default_factory=ArchiveSettings)
     filter: ElementFilter = field(default_factory=ElementFilter)
     powder: MeasuredPowderSettings = field(default_factory=MeasuredPowderSettings)
 

@@ -1,0 +1,154 @@
+"""What prediction over an archive needs of a model, whatever its kind: curves onto its grid, and answers."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpc_mlsm.archive.frame_checks import spikes
+from hpc_mlsm.archive.frames import ArchiveIndex, ArchiveKind, Curves, FrameBlock, FrameReject
+from hpc_mlsm.archive.predictions import Predictions
+from hpc_mlsm.archive.resample import rows_to_grid
+from hpc_mlsm.errors import BundleError, PatternError
+from hpc_mlsm.models.bundle import MANIFEST, Bundle, bundle_hash, load_bundle
+from hpc_mlsm.models.classes import ClassEntry
+from hpc_mlsm.models.trust import Answers
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Curves as a model takes them: numbers of the frames (n,), values (n, m), notes on all, and what was refused."""
+
+    frames: NDArray[np.int64]
+    values: NDArray[np.float64]
+    notes: tuple[str, ...] = ()
+    rejects: tuple[FrameReject, ...] = ()
+
+
+class Classifier(Protocol):
+    """A model for the frames of an archive."""
+
+    @property
+    def kind(self) -> ArchiveKind:
+        """Of the patterns that it knows."""
+
+    @property
+    def classes(self) -> tuple[ClassEntry, ...]:
+        """What its labels mean."""
+
+    @property
+    def grid(self) -> NDArray[np.float64]:
+        """On which it takes patterns."""
+
+    def prepare(self, curves: Curves, name: Callable[[int], str]) -> Prepared:
+        """Curves with a common abscissa onto the grid; frames that cannot be used become rejects."""
+
+    def answers(self, values: NDArray[np.float64], k: int, coverage: float) -> Answers:
+        """The k likeliest classes of prepared curves, with verdicts."""
+
+
+class PdfClassifier:
+    """Boosted trees on PDFs."""
+
+    kind: ArchiveKind = "pdf"
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.grid = bundle.info.grid
+
+    @property
+    def classes(self) -> tuple[ClassEntry, ...]:
+        """What its labels mean."""
+        return self.bundle.classes
+
+    def prepare(self, curves: Curves, name: Callable[[int], str]) -> Prepared:
+        """G(r) of many frames onto the model's grid; see ``rows_to_grid``."""
+        frames = curves.frames
+        try:
+            values, notes, wrong = rows_to_grid(
+                curves.like, curves.y, self.grid, name=lambda row: name(int(frames[row]))
+            )
+        except PatternError as error:  # of the abscissa, and so of all
+            what = _without_place(error, curves)
+            called = [(int(frame), name(int(frame))) for frame in frames]
+            rejects = [FrameReject(frame, error.reason, f"{own}: {what}") for frame, own in called]
+            return Prepared(frames[:0], np.zeros((0, len(self.grid))), rejects=tuple(rejects))
+        rejects = [FrameReject.of(int(frames[row]), error) for row, error in wrong.items()]
+        good = np.ones(len(frames), dtype=bool)
+        good[list(wrong)] = False
+        places = spikes(values)
+        for row in np.flatnonzero(good & (places >= 0)).tolist():
+            rejects.append(_spike(int(frames[row]), name(int(frames[row])), self.grid[places[row]]))
+        good &= places < 0
+        return Prepared(frames[good], values[good], notes, tuple(rejects))
+
+    def answers(self, values: NDArray[np.float64], k: int, coverage: float) -> Answers:
+        """See ``Bundle.answers``."""
+        return self.bundle.answers(values, k, coverage)
+
+
+def predict_block(
+    classifier: Classifier, index: ArchiveIndex, block: FrameBlock, frames: NDArray[np.int64], k: int, coverage: float
+) -> Predictions:
+    """Predictions for consecutive frames of an archive, of which ``block`` holds what could be read."""
+    prepared = [classifier.prepare(curves, index.name) for curves in block.curves]
+    found = Predictions.empty(frames, min(k, len(classifier.classes)))
+    rejects = [*block.rejects, *(reject for one in prepared for reject in one.rejects)]
+    texts = tuple(dict.fromkeys(" · ".join(one.notes) for one in prepared if one.notes and len(one.frames)))
+    if any(len(one.frames) for one in prepared):
+        values = np.concatenate([one.values for one in prepared])
+        rows = np.concatenate([one.frames for one in prepared]) - frames[0]
+        answers = classifier.answers(values, k, coverage)
+        for name in vars(answers):
+            getattr(found, name)[rows] = getattr(answers, name)
+        found.digest[rows] = _digests(values.astype(np.float32))
+        for one in prepared:
+            if one.notes:
+                found.note[one.frames - frames[0]] = texts.index(" · ".join(one.notes))
+    rejects.sort(key=lambda reject: reject.frame)
+    return Predictions(**{**vars(found), "notes": texts, "rejects": tuple(rejects)})
+
+
+def load_classifier(folder: Path) -> Classifier:
+    """The model in a folder; the last one stays in memory, so that a worker loads it once.
+
+    Raises
+    ------
+    BundleError
+        If there is none, it is damaged or of another version, or cannot be used over archives.
+    """
+    if not (folder / MANIFEST).is_file():
+        other = next((name for name in ("forest.json", "cnn.json") if (folder / name).is_file()), None)
+        if other:
+            raise BundleError(
+                f"{folder} holds a model of powder patterns ({other}), which carries no verdicts yet; name the "
+                "folder of boosted trees (RUN/models/boosted)"
+            )
+    return _loaded(folder, bundle_hash(folder))
+
+
+@lru_cache(maxsize=1)
+def _loaded(folder: Path, _: str) -> Classifier:
+    return PdfClassifier(load_bundle(folder))
+
+
+def _spike(frame: int, name: str, place: float) -> FrameReject:
+    detail = f"{name}: a single point at {place:g} is larger than all the rest; measure or reduce this frame again"
+    return FrameReject(frame, "spike", detail)
+
+
+def _without_place(error: PatternError, curves: Curves) -> str:
+    """An error's words without the file that it names first, which is another one."""
+    return error.detail.removeprefix(f"{curves.like.source or curves.like.name}: ")
+
+
+def _digests(values: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """A number for each row by which equal rows are found."""
+    rows = np.ascontiguousarray(values)
+    digests = [hashlib.blake2b(row.data, digest_size=8).digest() for row in rows]
+    return np.frombuffer(b"".join(digests), dtype=np.uint64)
