@@ -31,6 +31,11 @@ class Contents(Protocol):
         """Content of a member, or its beginning."""
 
 
+def is_container(path: Path) -> bool:
+    """Whether a path is a zip or tar file by its name."""
+    return path.suffix.lower() == ".zip" or path.name.lower().endswith(TAR_SUFFIXES)
+
+
 def list_members(paths: Sequence[Path], suffixes: frozenset[str] = SUFFIXES) -> Listing:
     """The text files of folders and files, or those in one zip or tar file.
 
@@ -40,16 +45,26 @@ def list_members(paths: Sequence[Path], suffixes: frozenset[str] = SUFFIXES) -> 
         As ``find_patterns``; "truncated" or "damaged" for a container that cannot be listed, "empty_folder" for one
         without text patterns.
     """
-    if len(paths) == 1 and paths[0].is_file():
-        path = paths[0]
-        if path.suffix.lower() == ".zip":
-            return "zip", *_sorted(_zip_members(path), path, suffixes)
-        if path.name.lower().endswith(TAR_SUFFIXES):
-            return "tar", *_sorted(_tar_members(path), path, suffixes)
+    if any(map(is_container, paths)):
+        return _of_container(paths, suffixes)
     files = find_patterns(paths, suffixes)
     states = [os.stat(file) for file in files]
     places = np.array([(0, state.st_size, state.st_mtime_ns) for state in states], dtype=np.int64)
     return "files", tuple(map(str, files)), places.reshape(-1, 3)
+
+
+def _of_container(paths: Sequence[Path], suffixes: frozenset[str]) -> Listing:
+    path = next(filter(is_container, paths))
+    if len(paths) > 1:
+        raise PatternError(
+            "ambiguous",
+            f"{path}: a zip or tar file is an archive by itself, {len(paths)} were named; give them one by one",
+        )
+    if not path.is_file():
+        raise PatternError("missing", f"{path}: there is no such file; check the path")
+    if path.suffix.lower() == ".zip":
+        return "zip", *_sorted(_zip_members(path), path, suffixes)
+    return "tar", *_sorted(_tar_members(path), path, suffixes)
 
 
 @contextmanager

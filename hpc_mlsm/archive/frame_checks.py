@@ -16,7 +16,7 @@ def spikes(y: NDArray[np.float64]) -> NDArray[np.int64]:
         Finite curves.
     """
     rows = np.arange(len(y))
-    level = np.median(y, axis=1, keepdims=True)
+    level = y.mean(axis=1, keepdims=True)
     height = np.abs(y - level)
     place = height.argmax(axis=1)
     largest = height[rows, place]

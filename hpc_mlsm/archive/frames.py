@@ -1,6 +1,7 @@
 """An archive as the rest of the package sees it: numbered frames, their variables, curves that are read by slices."""
 
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Literal
 
 import numpy as np
@@ -75,6 +76,11 @@ class ArchiveIndex:
         return next((one for one in self.variables if one.name == name), None)
 
 
+def called(name: str) -> str:
+    """A frame's name for people: the file without folders and ending, or the dataset and the frame's number."""
+    return name if name.endswith("]") else PurePosixPath(name).stem
+
+
 @dataclass(frozen=True, eq=False)
 class Curves:
     """Frames that share an abscissa and a header.
@@ -95,7 +101,7 @@ class Curves:
     def pattern(self, row: int, name: str) -> Pattern:
         """One of the curves by itself."""
         like = self.like
-        return Pattern(name, like.x, self.y[row], like.axis, like.unit, None, like.metadata, name)
+        return Pattern(called(name), like.x, self.y[row], like.axis, like.unit, None, like.metadata, name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hpc_mlsm.archive.archive_settings import ArchiveSettings
+from hpc_mlsm.archive.containers import is_container
+from hpc_mlsm.archive.folders import find_patterns
 from hpc_mlsm.archive.frames import ArchiveIndex, ArchiveKind, FrameBlock
 from hpc_mlsm.archive.stack import is_stack
 from hpc_mlsm.archive.stack_archive import index_stack, read_stack, stack_hash
 from hpc_mlsm.archive.text_archive import index_text, read_text
 from hpc_mlsm.errors import PatternError
+
+FEW_FILES = 200
+"""So many files are answered one by one, with figures of each; more are an archive."""
 
 
 def open_archive(
@@ -41,6 +46,16 @@ def open_archive(
             f"{stacks[0]}: a stack is an archive by itself, {len(addresses)} were named; give them one after the other",
         )
     return index_stack(stacks[0], settings, assumed)
+
+
+def is_archive(addresses: Sequence[str | Path]) -> bool:
+    """Whether this is more than a few files to be looked at one by one: a stack, a zip or tar file, or many files."""
+    if any(is_stack(str(address)) or is_container(Path(address)) for address in addresses):
+        return True
+    try:
+        return len(find_patterns([Path(address) for address in addresses])) > FEW_FILES
+    except PatternError:
+        return False  # told by whoever reads them
 
 
 def read_frames(index: ArchiveIndex, start: int, stop: int) -> FrameBlock:

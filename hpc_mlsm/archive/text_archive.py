@@ -53,7 +53,7 @@ def index_text(paths: Sequence[Path], settings: ArchiveSettings, assumed: Archiv
         source, form, "pdf", len(members), None, None, members=members, places=places, shape=(len(members),)
     )
     with contents(bare) as read:
-        looked = _look(bare, read)
+        looked = _look(bare, read, assumed)
         axis, unit = _one_unit(bare, looked, settings, assumed)
         variables = find_variables(members, lambda frame: _header(read, bare, frame), settings.variables)
     if settings.unit != "auto":
@@ -107,7 +107,7 @@ def kind_of(
     )
 
 
-def _look(index: ArchiveIndex, read: Contents) -> list[Pattern]:
+def _look(index: ArchiveIndex, read: Contents, assumed: ArchiveKind | None) -> list[Pattern]:
     chosen = np.unique(np.linspace(0, index.n_frames - 1, min(LOOKED_AT, index.n_frames)).astype(int))
     looked, first = [], None
     for frame in chosen:
@@ -115,7 +115,7 @@ def _look(index: ArchiveIndex, read: Contents) -> list[Pattern]:
             looked.append(_pattern(read, index, int(frame)))
         except PatternError as error:
             first = first or error
-    if not looked and first is not None and index.n_frames > 1:
+    if not looked and first is not None and assumed is None:
         raise PatternError(
             "unreadable", f"{index.source}: none of the {len(chosen)} files that were looked at can be used: {first}"
         )
@@ -125,6 +125,8 @@ def _look(index: ArchiveIndex, read: Contents) -> list[Pattern]:
 def _one_unit(
     index: ArchiveIndex, looked: Sequence[Pattern], settings: ArchiveSettings, assumed: ArchiveKind | None
 ) -> tuple[Axis | None, str | None]:
+    if assumed is not None:
+        return None, None  # files that were named one by one are judged one by one
     found = {(one.axis, one.unit): one for one in looked}
     known = {key: one for key, one in found.items() if key != (None, None)}
     if len({_family(*key) for key in known}) > 1:
@@ -134,7 +136,7 @@ def _one_unit(
             f"{index.source}: two kinds of abscissa in one archive: {_words(first)} in {first.source}, "
             f"{_words(second)} in {second.source}; put them into archives of their own",
         )
-    if known and (None, None) in found and settings.kind == "auto" and assumed is None:
+    if known and (None, None) in found and settings.kind == "auto":
         first, silent = next(iter(known.values())), found[None, None]
         raise PatternError(
             "mixed_units",

@@ -9,7 +9,9 @@ from typing import Any
 
 from rich.console import Console
 
+from hpc_mlsm.archive.opening import is_archive
 from hpc_mlsm.cli import powder_commands, summaries
+from hpc_mlsm.cli.predict_commands import predict_archive_with, print_archive, refuse_filter
 from hpc_mlsm.cli.progress import make_listener
 from hpc_mlsm.config.run_config import PredictSettings, RunConfig
 from hpc_mlsm.errors import ConfigError, HpcMlsmError, PlanError
@@ -26,6 +28,7 @@ from hpc_mlsm.stages import (
     networks,
     plan,
     predict,
+    predict_archive,
     predict_powder,
     report,
     simulate,
@@ -128,6 +131,11 @@ def predict_patterns(
         )
         return
     if (target / MANIFEST).is_file():
+        if is_archive(patterns):
+            predict_archive_with(
+                target, patterns, _with_options(PredictSettings(), patterns, filters, top), overrides, out
+            )
+            return
         _predict_with_bundle(target, patterns, filters, top, out)
         return
     with _opened(target, run, overrides) as (context, console):
@@ -137,6 +145,10 @@ def predict_patterns(
         if context.config.simulate.kind == "powder":
             answered = predict_powder.run(context, out)
             powder_commands.print_answers(console, answered, (out or context.run.predictions) / predict_powder.PAGE)
+            return
+        if is_archive(settings.patterns):
+            refuse_filter(settings)
+            print_archive(console, predict_archive.run(context, settings.patterns, folder=out))
             return
         classified = predict.run(context, out)
         console.print(summaries.line("predict", classified), soft_wrap=True)

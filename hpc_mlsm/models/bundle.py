@@ -99,9 +99,13 @@ class Bundle:
 
         ``coverage`` is the share of frames of the catalogue whose set of candidates is to hold the right class.
         """
+        return self.judged(patterns, k, coverage)[1]
+
+    def judged(self, patterns: NDArray[np.floating], k: int, coverage: float) -> tuple[NDArray[np.float32], Answers]:
+        """Both ``probabilities`` and ``answers``."""
         values = self._standardised(patterns)
         margins, near, found = self._scored(values)
-        return judge(self.trust, values, margins, near, found, k, coverage)
+        return found, judge(self.trust, values, margins, near, found, k, coverage)
 
     def _scored(self, values: NDArray[np.float32]) -> tuple[NDArray[np.float32], Neighbours, NDArray[np.float32]]:
         """Scores, nearest training patterns, and calibrated probabilities of standardised patterns."""

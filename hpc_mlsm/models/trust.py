@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import rfft
 from scipy.special import expit, logit, softmax
 
 from hpc_mlsm.errors import BundleError
@@ -59,6 +60,8 @@ class Trust:
         That a frame shows a structure of the catalogue, from ``answer_features``.
     known_least, known_sure : float
         Below the first a frame counts as outside the catalogue; no answer is confident below the second.
+    correlation_least : float
+        A frame that correlates less with its nearest training pattern is outside the catalogue, whatever else.
     pattern : Odds
         That a frame is a pattern of something crystalline, from ``curve_features``.
     figures : dict
@@ -70,6 +73,7 @@ class Trust:
     known: Odds
     known_least: float
     known_sure: float
+    correlation_least: float
     pattern: Odds
     figures: dict[str, Any] = field(default_factory=dict)
 
@@ -175,13 +179,14 @@ def curve_features(values: NDArray[np.float32], correlation: NDArray[np.floating
     Of standardised curves: autocorrelation at one and two steps, how the signal is spread over the range and over
     frequencies, its sharpness, and the correlation with the nearest training pattern.
     """
-    x = values.astype(np.float64)
+    x = np.asarray(values, dtype=np.float32)
     n = x.shape[1]
     energy = np.square(x)
     total = np.maximum(energy.sum(axis=1), 1e-30)
-    power = np.square(np.abs(np.fft.rfft(x, axis=1)))[:, 1:]
+    spectrum = rfft(x, axis=1)[:, 1:]
+    power = np.square(spectrum.real) + np.square(spectrum.imag)
     share = power / np.maximum(power.sum(axis=1, keepdims=True), 1e-30)
-    return np.stack(
+    columns = np.stack(
         [
             (x[:, 1:] * x[:, :-1]).sum(axis=1) / total,
             (x[:, 2:] * x[:, :-2]).sum(axis=1) / total,
@@ -190,10 +195,11 @@ def curve_features(values: NDArray[np.float32], correlation: NDArray[np.floating
             np.log(np.square(energy).sum(axis=1) * n / total**2),
             np.log(np.square(share).sum(axis=1) * share.shape[1]),
             np.log(share[:, 2 * share.shape[1] // 3 :].sum(axis=1) + 1e-4),
-            np.arctanh(np.clip(correlation.astype(np.float64), -0.99, 0.9999)),
+            np.arctanh(np.clip(correlation, -0.99, 0.9999)),
         ],
         axis=1,
     )
+    return columns.astype(np.float64)
 
 
 def judge(
@@ -234,7 +240,7 @@ def judge(
     size = np.maximum(1, (probabilities >= trust.threshold(coverage)).sum(axis=1))
     sure = (size == 1) & (known >= trust.known_sure)
     verdict = np.where(sure, VERDICTS.index("confident"), VERDICTS.index("several"))
-    verdict[known < trust.known_least] = VERDICTS.index("outside")
+    verdict[(known < trust.known_least) | (correlation < trust.correlation_least)] = VERDICTS.index("outside")
     verdict[pattern < 0.5] = VERDICTS.index("amorphous")
     return Answers(
         verdict=verdict.astype(np.int8),

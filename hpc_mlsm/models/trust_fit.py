@@ -32,9 +32,10 @@ Margins = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 OUTSIDE_ACCEPTED = 0.05
 """Share of validation rows which, their class taken away, may still be known well enough for a confident answer."""
 
-KNOWN_REFUSED = 0.05
-"""Share of validation rows that may count as outside the catalogue, which they are not."""
+KNOWN_REFUSED, CORRELATION_REFUSED = 0.05, 0.02
+"""Shares of validation rows that may count as outside the catalogue, which they are not, by either criterion."""
 
+LARGEST_WEIGHT = 200.0
 PENALTY = 1e-3
 QUANTILES = 1000
 COVERAGE = 0.95
@@ -77,15 +78,20 @@ def fit_trust(
     others_probabilities = pooled(others, others_near, temperature, weight)
     inside = answer_features(margins, near, probabilities)
     outside = answer_features(others, others_near, others_probabilities)
-    known = fit_odds(inside, outside)
-    sure = float(np.quantile(known(outside), 1.0 - OUTSIDE_ACCEPTED))
-    clean_probabilities = pooled(clean, clean_near, temperature, weight)
-    right = clean_probabilities[np.arange(len(labels)), labels]
     surrogates = standardise(no_patterns(patterns, axis[1], axis[0], generator))
     surrogate_margins = margins_of(surrogates)
     surrogate_near = _near(retrieval, surrogates, surrogate_margins)
+    surrogate_probabilities = pooled(surrogate_margins, surrogate_near, temperature, weight)
+    # Noise among what is not known keeps the odds low far away from all that was seen.
+    far = answer_features(surrogate_margins, surrogate_near, surrogate_probabilities)
+    known = fit_odds(inside, np.concatenate([outside, far]))
+    sure = float(np.quantile(known(outside), 1.0 - OUTSIDE_ACCEPTED))
+    clean_probabilities = pooled(clean, clean_near, temperature, weight)
+    right = clean_probabilities[np.arange(len(labels)), labels]
+    # An unknown crystal may correlate as little as noise does: then the shape alone has to tell.
+    correlations = np.concatenate([_best(near), _best(others_near), _best(surrogate_near)])
     pattern = fit_odds(
-        curve_features(np.concatenate([noisy, noisy]), np.concatenate([_best(near), _best(others_near)])),
+        curve_features(np.concatenate([noisy, noisy, noisy]), correlations),
         curve_features(surrogates, _best(surrogate_near)),
     )
     trust = Trust(
@@ -94,6 +100,7 @@ def fit_trust(
         known=known,
         known_least=min(float(np.quantile(known(inside), KNOWN_REFUSED)), sure),
         known_sure=sure,
+        correlation_least=float(np.quantile(_best(near), CORRELATION_REFUSED)),
         pattern=pattern,
     )
     answered = {
@@ -104,7 +111,7 @@ def fit_trust(
             surrogates,
             surrogate_margins,
             surrogate_near,
-            pooled(surrogate_margins, surrogate_near, temperature, weight),
+            surrogate_probabilities,
             1,
             COVERAGE,
         ),
@@ -118,8 +125,12 @@ def fit_pool(margins: NDArray[np.float32], near: Neighbours, labels: NDArray[np.
     """Temperature, and weight of the correlations, that make the labels likeliest."""
     rows = np.arange(len(labels))
 
+    def of(x: NDArray[np.float64]) -> tuple[float, float]:
+        temperature = float(np.exp(np.clip(x[0], np.log(0.05), np.log(20.0))))
+        return temperature, max(0.0, float(np.exp(min(x[1], np.log(LARGEST_WEIGHT)))) - 1e-3)
+
     def loss(x: NDArray[np.float64]) -> float:
-        own = pooled(margins, near, float(np.exp(x[0])), float(np.exp(x[1])) - 1e-3)[rows, labels]
+        own = pooled(margins, near, *of(x))[rows, labels]
         return -float(np.log(np.maximum(own, SMALLEST)).mean())
 
     best = min(
@@ -129,9 +140,7 @@ def fit_pool(margins: NDArray[np.float32], near: Neighbours, labels: NDArray[np.
         ),
         key=lambda found: found.fun,
     )
-    low, high = np.log(0.05), np.log(20.0)
-    weight = max(0.0, float(np.exp(min(best.x[1], np.log(200.0)))) - 1e-3)
-    return float(np.exp(np.clip(best.x[0], low, high))), weight
+    return of(best.x)
 
 
 def fit_odds(yes: NDArray[np.float64], no: NDArray[np.float64]) -> Odds:

@@ -13,6 +13,7 @@ from hpc_mlsm.archive.pattern import PatternReject
 from hpc_mlsm.errors import RunError
 from hpc_mlsm.evaluation.fold_files import FoldStudy
 from hpc_mlsm.models.cnn_history import EpochRecord
+from hpc_mlsm.models.trust import Judgement
 from hpc_mlsm.structures.structure import Reject
 
 
@@ -166,7 +167,8 @@ class PatternResult:
     """A measured pattern (n,) over r (Å, n), its candidates and their fits, the best first.
 
     ``expected`` is the formula (or structure id, or name) of the sample where that is known; ``simulated`` marks a
-    sample that was simulated for a first look and not measured.
+    sample that was simulated for a first look and not measured; ``judgement`` is what the model's bundle makes of its
+    answer.
     """
 
     name: str
@@ -178,6 +180,7 @@ class PatternResult:
     notes: tuple[str, ...] = ()
     expected: str | None = None
     simulated: bool = False
+    judgement: Judgement | None = None
 
     def __post_init__(self) -> None:
         curves = {"measured": self.measured} | {f"fit {fit.label}": fit.curve for fit in self.fits}

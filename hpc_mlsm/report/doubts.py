@@ -19,6 +19,8 @@ FEW_ROWS = 100
 NAMED = 4
 _OF_PATTERNS: dict[Code, str] = {
     "not_expected": "the first candidate is not what the sample is known to be",
+    "outside": "the curve resembles no structure of the catalogue",
+    "amorphous": "the curve looks like noise or an amorphous sample",
     "low_confidence": f"confidence is low, no candidate reaching a probability of {percent(LOW_PROBABILITY)}",
     "poor_fit": "no candidate describes the curve",
     "better_fit": "another candidate fits better than the first",

@@ -25,10 +25,22 @@ BETTER_CORRELATION = 0.05
 REMOVED_PROBABILITY = 0.5
 
 R_W = Markup("<i>R</i><sub>w</sub>")
-Code = Literal["not_expected", "low_confidence", "poor_fit", "better_fit", "baseline_differs", "filtered", "equal_fit"]
+Code = Literal[
+    "not_expected",
+    "outside",
+    "amorphous",
+    "low_confidence",
+    "poor_fit",
+    "better_fit",
+    "baseline_differs",
+    "filtered",
+    "equal_fit",
+]
 Level = Literal["good", "fair", "doubt"]
 WORDS: dict[Code, str] = {
     "not_expected": "not as expected",
+    "outside": "outside the catalogue",
+    "amorphous": "amorphous or noise",
     "low_confidence": "low confidence",
     "poor_fit": "poor fit",
     "better_fit": "another fits better",
@@ -65,7 +77,9 @@ def verdict_of(pattern: PatternResult) -> Verdict:
         return Verdict(WORDS[reasons[0].code], level, reasons)
     if not pattern.ranking.candidates:
         return Verdict("no candidate", "doubt")
-    if pattern.ranking.candidates[0].probability >= CLEAR_PROBABILITY:
+    if pattern.judgement == "several":
+        return Verdict("several candidates", "fair")
+    if pattern.judgement == "confident" or pattern.ranking.candidates[0].probability >= CLEAR_PROBABILITY:
         return Verdict("one clear candidate", "good")
     return Verdict("likely", "fair")
 
@@ -76,6 +90,7 @@ def reasons_of(pattern: PatternResult) -> tuple[Reason, ...]:
         return ()
     found = (
         _expectation(pattern),
+        _judgement(pattern),
         _confidence(pattern),
         _fit(pattern),
         _better_fit(pattern),
@@ -115,6 +130,15 @@ def _expectation(pattern: PatternResult) -> Reason | None:
     place = f"is in place {rank}" if rank else f"is not among the {n} candidates"
     text = Markup("The sample is said to be {}, which {}.").format(formula_html(pattern.expected), place)
     return Reason("not_expected", text)
+
+
+def _judgement(pattern: PatternResult) -> Reason | None:
+    """What the model's bundle learned to doubt; see ``models.trust``."""
+    if pattern.judgement == "outside":
+        return Reason("outside", Markup("The curve resembles no structure of the catalogue: a candidate is a guess."))
+    if pattern.judgement == "amorphous":
+        return Reason("amorphous", Markup("The curve looks like noise or an amorphous sample, not like a crystal."))
+    return None
 
 
 def _confidence(pattern: PatternResult) -> Reason | None:

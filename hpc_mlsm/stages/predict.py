@@ -1,7 +1,7 @@
 """Predict: measured patterns in, ranked structures out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +9,16 @@ from numpy.typing import NDArray
 
 from hpc_mlsm import __version__
 from hpc_mlsm.archive.candidates import Ranking, rank_patterns
-from hpc_mlsm.archive.folders import find_patterns
+from hpc_mlsm.archive.classifier import PdfClassifier
+from hpc_mlsm.archive.frames import ArchiveIndex, called
+from hpc_mlsm.archive.opening import open_archive, read_frames
 from hpc_mlsm.archive.pattern import Pattern, PatternReject
 from hpc_mlsm.archive.prediction_file import write_predictions_nexus
-from hpc_mlsm.archive.readers import read_patterns
-from hpc_mlsm.archive.resample import to_grid
 from hpc_mlsm.archive.tables import write_predictions_csv, write_predictions_parquet, write_rejects_csv
 from hpc_mlsm.config.run_config import PredictSettings
-from hpc_mlsm.errors import PatternError, RunError
+from hpc_mlsm.errors import RunError
 from hpc_mlsm.models.bundle import Bundle, bundle_hash, load_bundle
+from hpc_mlsm.models.trust import VERDICTS, Judgement
 from hpc_mlsm.stages.context import RunContext
 from hpc_mlsm.stages.samples import write_samples
 from hpc_mlsm.stages.simulate import selected_keys
@@ -28,13 +29,14 @@ FRAMES_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Classified:
-    """Patterns on the model's grid (n, points), their rankings, notes by pattern name, and what was refused."""
+    """Patterns on the model's grid (n, points), their rankings, notes by source, what was refused, and verdicts."""
 
     patterns: tuple[Pattern, ...]
     measured: NDArray[np.float64]
     rankings: tuple[Ranking, ...]
     notes: dict[str, tuple[str, ...]]
     rejects: tuple[PatternReject, ...]
+    verdicts: tuple[Judgement, ...] = ()
 
 
 def run(context: RunContext, out: Path | None = None) -> Classified:
@@ -67,40 +69,70 @@ def classify(bundle: Bundle, paths: Sequence[Path], settings: PredictSettings) -
     PatternError
         If no file is found.
     """
+    classifier = PdfClassifier(bundle)
+    index = open_archive(paths, settings.archive, assumed=classifier.kind)
     rankings: list[Ranking] = []
     rejects: list[PatternReject] = []
-    usable: list[Pattern] = []
-    values: list[NDArray[np.float64]] = []
-    notes: dict[str, tuple[str, ...]] = {}
-    files = find_patterns(paths)
-    for start in range(0, len(files), FRAMES_AT_ONCE):
-        patterns, refused = read_patterns(files[start : start + FRAMES_AT_ONCE])
+    kept: list[_Frame] = []
+    for start in range(0, index.n_frames, FRAMES_AT_ONCE):
+        frames, refused = _prepared(classifier, index, start, min(start + FRAMES_AT_ONCE, index.n_frames))
         rejects += refused
-        for pattern in patterns:
-            try:
-                resampled = to_grid(pattern, bundle.info.grid)
-            except PatternError as error:
-                rejects.append(PatternReject.from_error(pattern.name, pattern.source, error))
-                continue
-            usable.append(pattern)
-            values.append(resampled.values)
-            notes[pattern.source] = resampled.notes
-    measured = np.array(values).reshape(len(values), len(bundle.info.axis_values))
-    for start in range(0, len(usable), FRAMES_AT_ONCE):
-        block = slice(start, start + FRAMES_AT_ONCE)
+        if not frames:
+            continue
+        values = np.stack([frame.values for frame in frames])
+        probabilities, answers = bundle.judged(values, settings.top_k, settings.coverage)
         ranked, filtered = rank_patterns(
-            [pattern.source for pattern in usable[block]],
-            bundle.probabilities(measured[block]),
+            [frame.pattern.source for frame in frames],
+            probabilities,
             bundle.classes,
             settings.top_k,
             settings.filter,
-            bundle.correlations(measured[block]),
+            bundle.correlations(values),
         )
         rankings += ranked
         rejects += filtered
-    kept = {ranking.pattern for ranking in rankings}
-    rows = [k for k, pattern in enumerate(usable) if pattern.source in kept]
-    return Classified(tuple(usable[k] for k in rows), measured[rows], tuple(rankings), notes, tuple(rejects))
+        passed = {ranking.pattern for ranking in ranked}
+        judged = zip(frames, answers.verdict, strict=True)
+        kept += [replace(one, verdict=VERDICTS[k]) for one, k in judged if one.pattern.source in passed]
+    return Classified(
+        patterns=tuple(frame.pattern for frame in kept),
+        measured=np.array([frame.values for frame in kept]).reshape(len(kept), len(classifier.grid)),
+        rankings=tuple(rankings),
+        notes={frame.pattern.source: frame.notes for frame in kept},
+        rejects=tuple(rejects),
+        verdicts=tuple(frame.verdict for frame in kept),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """A measured pattern, its values on the model's grid, notes on it, and the verdict on its answer."""
+
+    pattern: Pattern
+    values: NDArray[np.float64]
+    notes: tuple[str, ...]
+    verdict: Judgement = "several"
+
+
+def _prepared(
+    classifier: PdfClassifier, index: ArchiveIndex, start: int, stop: int
+) -> tuple[list[_Frame], list[PatternReject]]:
+    """Frames that can be used, in their order, and those that cannot."""
+    block = read_frames(index, start, stop)
+    rejects = list(block.rejects)
+    found: dict[int, _Frame] = {}
+    for curves in block.curves:
+        prepared = classifier.prepare(curves, index.name)
+        rejects += prepared.rejects
+        place = {int(frame): row for row, frame in enumerate(curves.frames)}
+        for frame, values in zip(prepared.frames.tolist(), prepared.values, strict=True):
+            pattern = curves.pattern(place[frame], index.name(frame))
+            found[frame] = _Frame(pattern, values, prepared.notes)
+    refused = [
+        PatternReject(called(index.name(one.frame)), index.name(one.frame), one.reason, one.detail)
+        for one in sorted(rejects, key=lambda one: one.frame)
+    ]
+    return [found[frame] for frame in sorted(found)], refused
 
 
 def write_tables(classified: Classified, folder: Path, bundle: Bundle, model: Path) -> None:

@@ -238,9 +238,8 @@ def _weak_spot(bundle: Bundle, score: ClassScore) -> WeakSpot:
 def _patterns(context: RunContext, bundle: Bundle, classified: Classified) -> tuple[PatternResult, ...]:
     settings, grid = context.config.report, context.config.pdf.grid
     results = []
-    for number, (pattern, measured, ranking) in enumerate(
-        zip(classified.patterns, classified.measured, classified.rankings, strict=True)
-    ):
+    answered = zip(classified.patterns, classified.measured, classified.rankings, classified.verdicts, strict=True)
+    for number, (pattern, measured, ranking, verdict) in enumerate(answered):
         fits: tuple[CandidateFit, ...] = ()
         expected = expected_structure(Path(pattern.source))
         if number < settings.max_figures:
@@ -258,6 +257,7 @@ def _patterns(context: RunContext, bundle: Bundle, classified: Classified) -> tu
                 notes=classified.notes[pattern.source],
                 expected=expected,
                 simulated=expected is not None,
+                judgement=verdict,
             )
         )
     return tuple(results)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from hpc_mlsm.models.bundle import (
 )
 from hpc_mlsm.models.classes import ClassEntry, MemberEntry
 from hpc_mlsm.models.retrieval import Retrieval
+from hpc_mlsm.models.trust_fit import fit_trust
 from hpc_mlsm.scattering.normalise import standardise
 from hpc_mlsm.structures.starter import starter_set
 
@@ -64,7 +66,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         metrics={"validation_losses": list(model.history), "by_k": {10: 0.5, 9: 0.25}, "none": None},
     )
     image = bytes(model.booster.save_raw("ubj"))
-    return Bundle(info, entries, structures, Retrieval.of(TRAIN[0], TRAIN[1], CLASSES), image)
+    retrieval = Retrieval.of(TRAIN[0], TRAIN[1], CLASSES)
+    margins = partial(predict_margins, model.booster, n_classes=CLASSES)
+    _, trust = fit_trust(margins, retrieval, standardise(VALIDATION[0]), VALIDATION[1], ("r", info.grid))
+    return Bundle(info, entries, structures, retrieval, image, replace(trust, correlation_weight=0.0))
 
 
 def same(one: Bundle, two: Bundle) -> bool:
@@ -82,7 +87,7 @@ def parts(folder: Path) -> list[str]:
     return sorted(path.name.split("-")[0].split(".")[0] for path in folder.iterdir())
 
 
-WHOLE = ["bundle", "classes", "model", "references", "structures"]
+WHOLE = ["bundle", "classes", "model", "references", "structures", "trust"]
 
 
 def test_it_comes_back_as_it_was_saved(bundle: Bundle, tmp_path: Path) -> None:
@@ -187,10 +192,10 @@ def test_a_changed_number_in_the_manifest_is_found(bundle: Bundle, tmp_path: Pat
         read_manifest(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", "null", '{"schema": 2}', '{"schema": "1"}'])
+@pytest.mark.parametrize("text", ["{}", "[]", "null", '{"schema": 3}', '{"schema": "1"}'])
 def test_a_bundle_of_another_version_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / MANIFEST).write_text(text)
-    with pytest.raises(BundleError, match=r"is a bundle of version .*, this program needs 1; train again"):
+    with pytest.raises(BundleError, match=r"is a bundle of version .*, this program needs 2; .*train again"):
         read_manifest(tmp_path)
 
 
@@ -213,7 +218,8 @@ def altered(bundle: Bundle) -> Bundle:
     retrieval = Retrieval.of(TRAIN[0][::2], TRAIN[1][::2], CLASSES)
     model = bytes(bundle.booster[:3].save_raw("ubj"))
     classes = tuple(replace(entry, class_id=f"{entry.class_id}-2") for entry in bundle.classes)
-    return Bundle(info, classes, structures, retrieval, model)
+    trust = replace(bundle.trust, known_least=0.5 * bundle.trust.known_least)
+    return Bundle(info, classes, structures, retrieval, model, trust)
 
 
 def test_a_new_bundle_replaces_the_old_one_without_leftovers(bundle: Bundle, tmp_path: Path) -> None:
@@ -276,7 +282,7 @@ def test_a_full_disk_leaves_nothing_where_there_was_nothing(bundle: Bundle, smal
 
 
 def test_a_save_that_fails_leaves_a_bundle_of_another_version_alone(bundle: Bundle, small_disk: Path) -> None:
-    (small_disk / MANIFEST).write_text('{"schema": 2}')
+    (small_disk / MANIFEST).write_text('{"schema": 3}')
     (small_disk / "model-of-the-future.ubj").write_bytes(b"precious")
     with pytest.raises(StoreError, match="No space left on device"):
         save_bundle(replace(bundle, model=bytes(2_000_000)), small_disk)
