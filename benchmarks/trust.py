@@ -30,6 +30,7 @@ from hpc_mlsm.stages.rows import LabelledRows
 from hpc_mlsm.stages.run_directory import RunDirectory
 from hpc_mlsm.store.patterns import PatternStore
 
+UNKNOWN, IGNORED = -1, -2
 COVERAGES = (0.8, 0.9, 0.95, 0.99)
 Rows = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -39,8 +40,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--left-out", type=float, default=0.2)
+    parser.add_argument("--classes", type=int, help="take so many of the run's classes")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--references", type=int, default=80)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     run = RunDirectory(asked.run)
@@ -58,11 +59,12 @@ def main() -> None:
         axis = store.axis()
         rng = np.random.default_rng(0)
         n = int(rows.labels.max()) + 1
-        out = rng.permutation(n)[: int(asked.left_out * n)]
-        kept = np.setdiff1d(np.arange(n), out)
-        relabel = np.full(n, -1)
+        chosen = rng.permutation(n)[: asked.classes]
+        kept, out = np.split(chosen, [len(chosen) - int(asked.left_out * len(chosen))])
+        relabel = np.full(n, IGNORED)
+        relabel[out] = UNKNOWN
         relabel[kept] = np.arange(len(kept))
-        data = {part: _rows(rows, part, relabel, asked.references if part == "train" else None) for part in PARTS}
+        data = {part: _rows(rows, part, relabel) for part in PARTS}
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         settings = config.train.boosted.__class__(**{**config.train.boosted.__dict__, "rounds": asked.rounds})
@@ -75,7 +77,7 @@ def main() -> None:
             "trust",
             threads=usable_cores(),
         )
-    print(f"trained {len(kept)} of {n} classes in {time.perf_counter() - start:.0f} s")
+    print(f"trained {len(kept)} of {len(chosen)} classes in {time.perf_counter() - start:.0f} s")
     retrieval = Retrieval.of(*next(_known(data["train"])), len(kept))
     margins_of = lambda patterns: predict_margins(model.booster, patterns, len(kept))  # noqa: E731
     start = time.perf_counter()
@@ -103,7 +105,7 @@ def _parts(ids: list[str], config: Any) -> NDArray[np.int8]:
     return np.stack([split_variants(key, config.simulate.variants, config.split) for key in ids])
 
 
-def _rows(rows: LabelledRows, part: Any, relabel: NDArray[np.int64], most: int | None) -> Rows:
+def _rows(rows: LabelledRows, part: Any, relabel: NDArray[np.int64]) -> Rows:
     batches = list(rows.batches(part))
     patterns = np.concatenate([batch for batch, _ in batches])
     labels = relabel[np.concatenate([own for _, own in batches])]
@@ -149,7 +151,7 @@ def _calibration(bundle: Bundle, data: dict[str, Rows], margins_of: Any) -> list
 def _verdicts(bundle: Bundle, data: dict[str, Rows], name: str, axis: NDArray[np.float64]) -> list[dict[str, Any]]:
     rng = np.random.default_rng(1)
     patterns, labels = data["test"]
-    known, unknown = patterns[labels >= 0], patterns[labels < 0]
+    known, unknown = patterns[labels >= 0], patterns[labels == UNKNOWN]
     sets = {"test, known classes": known, "the same with noise": standardise(with_noise(known, rng))}
     if len(unknown):
         sets |= {"classes left out": unknown, "left out, with noise": standardise(with_noise(unknown, rng))}
