@@ -22,6 +22,7 @@ from hpc_mlsm.runtime.events import EventBus
 from hpc_mlsm.runtime.factory import take_place
 from hpc_mlsm.runtime.signals import RESUME_STATUS, Interrupted
 from hpc_mlsm.stages import (
+    archive,
     evaluate,
     group,
     ingest,
@@ -86,6 +87,9 @@ def run_stage(name: str, target: Path, run: Path | None, overrides: list[str]) -
                 networks.help_training(directory.path, config.executor, data, settings)
             return
     with _opened(target, run, overrides) as (context, console):
+        if name == "report" and context.config.predict.model is not None:
+            console.print(summaries.archive_line(name, archive.run_step(context, name)), soft_wrap=True)
+            return
         console.print(summaries.line(name, STAGES[name](context)), soft_wrap=True)
 
 

@@ -154,6 +154,37 @@ def update(target: Target, run: Run = None, overrides: Overrides = None) -> None
 
 
 @app.command()
+def archive(
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ARCHIVE|CONFIG|RUN",
+            help="Folder, zip or tar file, file.h5::/dataset; or a YAML configuration, or an earlier run.",
+        ),
+    ],
+    model: Annotated[
+        Path | None, typer.Option(metavar="BUNDLE|RUN", help="A trained model, or the run that trained it.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "--run", help="Run directory; runs/NAME by default.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A YAML configuration for the archive.")] = None,
+    only: Annotated[str, typer.Option(metavar="STEP,...", help="Of predict, decompose, refine, report.")] = "",
+    overrides: Overrides = None,
+) -> None:
+    """A whole archive of patterns: classes, components, fits and the morning report; does only what is missing."""
+    from hpc_mlsm.cli.archive_commands import run_archive
+
+    run_archive(targets, model, out, config, overrides or [], [step for step in only.split(",") if step])
+
+
+@app.command()
+def decompose(run: Annotated[Path, typer.Argument(metavar="RUN")], overrides: Overrides = None) -> None:
+    """Take the series of an archive apart: Pearson matrix, principal and non-negative components, weights."""
+    from hpc_mlsm.cli.archive_commands import run_archive
+
+    run_archive([str(run)], None, None, None, overrides or [], ["decompose"])
+
+
+@app.command()
 def plan(
     target: Target,
     run: Run = None,

@@ -24,7 +24,7 @@ from hpc_mlsm.runtime.probes.node import probe_node
 from hpc_mlsm.runtime.probes.ranks import Kind, report_rank
 from hpc_mlsm.runtime.sbatch import render_script
 from hpc_mlsm.runtime.submit import job_states, read_jobs
-from hpc_mlsm.stages import doctor, plan, site_plan, submit
+from hpc_mlsm.stages import archive_plan, doctor, plan, site_plan, submit
 from hpc_mlsm.stages.context import RunContext, open_run
 from hpc_mlsm.stages.doctor_here import examine_machine
 from hpc_mlsm.stages.run_directory import RunDirectory, resolve
@@ -93,6 +93,9 @@ def show_plan(
     """Print the projection, for this machine or for a site; an error where the run cannot fit."""
     console = Console()
     directory, config = resolve(target, run, overrides)
+    if config.predict.model is not None:
+        _show_archive_plan(console, directory, config)
+        return
     profile = load_site(site) if site else None
     counts = _counts(nodes)
     if counts and profile is None:
@@ -112,6 +115,13 @@ def show_plan(
             console.print(networks_table(networks))
     if refused:
         raise PlanError(_does_not_fit(refused))
+
+
+def _show_archive_plan(console: Console, directory: RunDirectory, config: RunConfig) -> None:
+    planned = archive_plan.plan_archive(config, directory.path, config.predict.model or directory.model)
+    console.print(summaries.archive_plan_table(planned))
+    if planned.refusals:
+        raise PlanError(_does_not_fit(list(planned.refusals)))
 
 
 def _does_not_fit(refused: list[str]) -> str:
@@ -159,12 +169,16 @@ def _refuse(refused: list[str]) -> None:
 
 def _refusals(directory: RunDirectory, config: RunConfig, site: SiteProfile) -> list[str]:
     """Why the run would not fit the site."""
+    if config.predict.model is not None:
+        return list(archive_plan.plan_archive(config, directory.path, config.predict.model).refusals)
     with make_listener(Console(stderr=True)) as display, open_run(directory, config, display) as context:
         return list(site_plan.run(context, site, [1]).refusals)
 
 
 def _refusals_aside(directory: RunDirectory, config: RunConfig, site: SiteProfile) -> list[str]:
     """Why the run would not fit the site; leaves the run directory as it is, or is not."""
+    if config.predict.model is not None:
+        return _refusals(directory, config, site)
     with _aside(directory, config) as context:
         return list(site_plan.run(context, site, [1], disk=directory.path).refusals)
 

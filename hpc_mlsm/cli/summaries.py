@@ -15,12 +15,16 @@ from hpc_mlsm.evaluation.fold_files import FoldStudy
 from hpc_mlsm.evaluation.fold_tables import model_tables
 from hpc_mlsm.runtime.accounts import StageAccount
 from hpc_mlsm.runtime.submit import JobState
+from hpc_mlsm.stages.archive_plan import ArchivePlan
+from hpc_mlsm.stages.archive_report import ArchiveFiles
+from hpc_mlsm.stages.decompose import DecomposeSummary
 from hpc_mlsm.stages.evaluate import Evaluation
 from hpc_mlsm.stages.group import GroupSummary
 from hpc_mlsm.stages.ingest import IngestSummary
 from hpc_mlsm.stages.networks import NetworkSummary
 from hpc_mlsm.stages.plan import PlanSummary
 from hpc_mlsm.stages.predict import Classified
+from hpc_mlsm.stages.predict_archive import ArchiveSummary
 from hpc_mlsm.stages.refine import RefineSummary
 from hpc_mlsm.stages.simulate import SimulateSummary
 from hpc_mlsm.stages.status import StageStatus
@@ -34,6 +38,58 @@ MAX_FULL_TABLES = 2
 def line(stage: str, summary: Any) -> str:
     """One line on what a stage did."""
     return f"[bold]{stage}[/bold]: {_WORDS[stage](summary)}"
+
+
+def archive_line(step: str, summary: Any) -> str:
+    """One line on what a step of an archive run did."""
+    return f"[bold]{step}[/bold]: {_ARCHIVE_WORDS[step](summary)}"
+
+
+def archive_plan_table(planned: ArchivePlan) -> Table:
+    """What an archive run needs, and what that rests on."""
+    table = Table(box=SIMPLE_HEAD, title=f"{planned.frames} frames, {planned.workers} workers", title_justify="left")
+    for head in ("step", "time", "rests on"):
+        table.add_column(head)
+    reading, naming = 1e3 * planned.seconds_read, 1e3 * planned.seconds_classify
+    table.add_row(
+        "predict",
+        _duration(planned.predict_s),
+        f"{reading:.3g} ms to read and {naming:.3g} ms to classify a frame, timed on {planned.timed} of them: "
+        f"{planned.frames / max(planned.predict_s, 1e-9):.0f} frames/s",
+    )
+    table.add_row(
+        "decompose", _duration(planned.decompose_s), f"frames read once more; {planned.points} points a frame"
+    )
+    budget = planned.budget
+    words = "no frame that was looked at is worth a fit"
+    if budget is not None:
+        words = (
+            f"{budget.least} fits of {1e3 * budget.seconds_per_fit:.0f} ms, more where frames turn out worse; "
+            f"{planned.with_candidates:.0%} of the frames that were looked at are worth a fit"
+        )
+    table.add_row("refine", _duration(planned.refine_s), words)
+    table.add_row("memory", _size(planned.memory), "of the process that decomposes and writes the results")
+    table.add_row("disk", _size(planned.disk), f"{_size(planned.free)} are free")
+    return table
+
+
+def _archive_predict(summary: ArchiveSummary) -> str:
+    counts = ", ".join(f"{number} {word}" for word, number in summary.verdicts.items() if number)
+    return f"{summary.frames} frames, {summary.already_there} of them before: {counts}; {summary.set_aside} set aside"
+
+
+def _decompose(summary: DecomposeSummary) -> str:
+    again = " (unchanged)" if summary.reused else ""
+    names = ", ".join(filter(None, summary.candidates))
+    asked = "" if summary.components == summary.proposed else f" ({summary.proposed} would have been proposed)"
+    return (
+        f"{summary.components} components{asked} of {summary.frames} frames, which they leave {summary.left:.1%} of; "
+        f"first candidates: {names}{again}"
+    )
+
+
+def _archive_files(summary: ArchiveFiles) -> str:
+    return f"{summary.report.resolve()}, {summary.result.resolve()}"
 
 
 def _plan(summary: PlanSummary) -> str:
@@ -262,3 +318,11 @@ def _size(number: float) -> str:
         if number >= size:
             return f"{number / size:.1f} {unit}"
     return f"{number / 1e3:.0f} kB"
+
+
+_ARCHIVE_WORDS: dict[str, Callable[[Any], str]] = {
+    "predict": _archive_predict,
+    "decompose": _decompose,
+    "refine": _refine,
+    "report": _archive_files,
+}

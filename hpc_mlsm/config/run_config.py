@@ -9,6 +9,7 @@ from annotated_types import Ge, Interval, MinLen
 from hpc_mlsm.archive.archive_settings import ArchiveSettings
 from hpc_mlsm.archive.powder_settings import MeasuredPowderSettings
 from hpc_mlsm.catalog.selection import Selection
+from hpc_mlsm.decomposition.settings import DecomposeSettings
 from hpc_mlsm.errors import ConfigError
 from hpc_mlsm.evaluation.classify_settings import ClassifySettings, ModelName
 from hpc_mlsm.evaluation.splits import SplitSettings, split_variants
@@ -91,6 +92,9 @@ class PredictSettings:
         Files or folders.
     samples
         How many sample patterns to simulate, with noise, from structures of the catalogue, and classify as well.
+    model
+        The folder of a trained model, or the run that trained it, which the patterns are an archive for: the stages are
+        predict, decompose, refine and report then. None takes the model that the run trains itself.
     top_k
         Candidates to list for each pattern.
     coverage
@@ -105,6 +109,7 @@ class PredictSettings:
 
     patterns: tuple[Path, ...] = ()
     samples: Annotated[int, Ge(0)] = 0
+    model: Path | None = None
     top_k: Annotated[int, Interval(ge=1, le=100)] = 5
     coverage: Annotated[float, Interval(ge=0.5, le=0.999)] = 0.95
     archive: ArchiveSettings = field(default_factory=ArchiveSettings)
@@ -147,6 +152,7 @@ class RunConfig:
     split: SplitSettings = field(default_factory=SplitSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
     predict: PredictSettings = field(default_factory=PredictSettings)
+    decompose: DecomposeSettings = field(default_factory=DecomposeSettings)
     refine: SeriesSettings = field(default_factory=SeriesSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
     update: UpdateSettings = field(default_factory=UpdateSettings)

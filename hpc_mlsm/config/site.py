@@ -123,6 +123,8 @@ class SiteStages:
     evaluate: StageResources = field(default_factory=StageResources)
     cross_validate: StageResources | None = None
     predict: StageResources = field(default_factory=StageResources)
+    decompose: StageResources = field(default_factory=StageResources)
+    refine: StageResources = field(default_factory=StageResources)
     report: StageResources = field(default_factory=StageResources)
 
     def given(self) -> dict[str, StageResources]:

@@ -47,7 +47,7 @@ class DecomposeSettings:
     components: Annotated[int, Interval(ge=1, le=MAX_COMPONENTS)] | None = None
     rule: Rule = "parallel"
     max_components: Annotated[int, Interval(ge=1, le=MAX_COMPONENTS)] = 8
-    min_share: Annotated[float, Interval(ge=0, lt=1)] = 0.005
+    min_share: Annotated[float, Interval(ge=0, lt=1)] = 0.01
     starts: Annotated[int, Interval(ge=1, le=100)] = 6
     seed: Annotated[int, Ge(0)] = 0
     fit_frames: Annotated[int, Ge(10)] = 1000

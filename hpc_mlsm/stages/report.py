@@ -90,7 +90,7 @@ def gather(context: RunContext, classified: Classified | None = None) -> ReportC
         versions={"hpc_mlsm": __version__} | {name: version(name) for name in PACKAGES},
         settings=plain(context.config),
         catalogue=_catalogue(run),
-        stages=_stages(run),
+        stages=stage_summaries(run),
         groups=_groups(run),
         grouped=context.config.simulate.kind == "pdf",
         training=_training(bundle) if bundle else None,
@@ -120,7 +120,7 @@ def _catalogue(run: RunDirectory) -> CatalogueSummary | None:
         )
 
 
-def _stages(run: RunDirectory) -> tuple[StageSummary, ...]:
+def stage_summaries(run: RunDirectory) -> tuple[StageSummary, ...]:
     """The last time each stage did anything, from the event log."""
     found: dict[str, StageSummary] = {}
     started: dict[str, StageStarted] = {}

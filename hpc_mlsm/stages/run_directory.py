@@ -69,6 +69,21 @@ class RunDirectory:
         return self.path / "refinement"
 
     @property
+    def archive(self) -> Path:
+        """What belongs to the archive that the run is about: its index, frames on the model's grid, and results."""
+        return self.path / "archive"
+
+    @property
+    def decomposition(self) -> Path:
+        """The archive's series taken apart."""
+        return self.archive / "decomposition.h5"
+
+    @property
+    def morning_report(self) -> Path:
+        """The HTML report of the archive."""
+        return self.path / "reports" / "archive.html"
+
+    @property
     def report(self) -> Path:
         """The HTML report."""
         return self.path / "reports" / "report.html"

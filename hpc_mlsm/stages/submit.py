@@ -15,6 +15,7 @@ from hpc_mlsm.runtime.lock import RunLock
 from hpc_mlsm.runtime.sbatch import JobScript, expandable, gpus
 from hpc_mlsm.runtime.slurm_script import NANNY_MB
 from hpc_mlsm.runtime.submit import SubmittedJob, refuse_live_jobs, submit_chain
+from hpc_mlsm.stages.archive import STEPS as ARCHIVE_STEPS
 from hpc_mlsm.stages.run_directory import RunDirectory
 
 ONE_THREAD = frozenset({"ingest", "simulate"})
@@ -32,6 +33,8 @@ DRAIN_MARGIN = 0.8
 
 def stages_of(config: RunConfig) -> list[str]:
     """The stages that a run of this configuration has, in their order."""
+    if config.predict.model is not None:
+        return list(ARCHIVE_STEPS)
     predict = ["predict"] if config.predict.patterns or config.predict.samples else []
     group = ["group"] if config.simulate.kind == "pdf" else []
     return ["ingest", "simulate", *group, "train", "evaluate", *predict, "report"]
@@ -85,7 +88,8 @@ def _job(stage: str, run: RunDirectory, config: RunConfig, site: SiteProfile) ->
     resources = resources_of(stage, config, site)
     path = run.path.resolve()
     together = resources is site.stages.train_networks and resources.tasks > 1
-    words = [*_launcher(resources, site, together=together), *program_of(site), stage, str(path)]
+    command = ["archive", str(path), "--only", stage] if config.predict.model is not None else [stage, str(path)]
+    words = [*_launcher(resources, site, together=together), *program_of(site), *command]
     for override in [*_overrides(path, resources, site), *_device(stage, resources, config)]:
         words += ["--set", override]
     return JobScript(

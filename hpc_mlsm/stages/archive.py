@@ -1,0 +1,75 @@
+"""Archive: a whole beamtime archive in; classes, components, fits and the morning report out."""
+
+from hpc_mlsm.archive.frames import ArchiveIndex
+from hpc_mlsm.archive.opening import read_frames
+from hpc_mlsm.decomposition.result_file import load_decomposition
+from hpc_mlsm.errors import RunError
+from hpc_mlsm.refinement.series import write_series
+from hpc_mlsm.refinement.settings import RefineSettings
+from hpc_mlsm.stages import archive_report, decompose, predict_archive, refine
+from hpc_mlsm.stages.archive_input import adopt_model, model_of, predictions_folder
+from hpc_mlsm.stages.archive_report import ArchiveFiles
+from hpc_mlsm.stages.archive_series import USUAL_Q, archive_series
+from hpc_mlsm.stages.context import RunContext
+from hpc_mlsm.stages.decompose import DecomposeSummary, component_rankings, series_of
+from hpc_mlsm.stages.predict_archive import ArchiveSummary
+from hpc_mlsm.stages.refine import RefineSummary
+
+STEPS = ("predict", "decompose", "refine", "report")
+"""Steps of an archive run, in their order; each does only what is missing."""
+
+LOOKED_AT = 100
+"""Frames that are looked at for a header."""
+
+
+def run_step(context: RunContext, step: str) -> ArchiveSummary | DecomposeSummary | RefineSummary | ArchiveFiles:
+    """One step of an archive run; those before it must have been done.
+
+    Raises
+    ------
+    RunError
+        If the run has not got so far, or names no archive.
+    """
+    if step == "predict":
+        addresses = context.config.predict.patterns
+        if not addresses:
+            raise RunError(
+                "no archive is named; set predict.patterns to a folder, a zip or tar file, or file.h5::/dataset"
+            )
+        if context.config.predict.model is not None:
+            adopt_model(context.run, context.config.predict.model)
+        return predict_archive.run(context, addresses, folder=predictions_folder(context.run))
+    if step == "decompose":
+        return decompose.run(context)
+    return _refine(context) if step == "refine" else archive_report.run(context)
+
+
+def _refine(context: RunContext) -> RefineSummary:
+    """Write the series of what can be refined, unless it is there, and refine it."""
+    run, settings = context.run, context.config.refine
+    index, predictions = predict_archive.read_predictions(predictions_folder(run))
+    bundle, found = model_of(run), load_decomposition(run.decomposition)
+    series = archive_series(
+        index,
+        series_of(run),
+        predictions,
+        found,
+        component_rankings(bundle, found),
+        bundle,
+        settings.fit,
+        _q_range(index, settings.fit),
+    )
+    write_series(run.refinement / refine.SERIES, series)
+    return refine.run(context)
+
+
+def _q_range(index: ArchiveIndex, fit: RefineSettings) -> tuple[float, float]:
+    """Range of momentum transfer, Å⁻¹: as set, or else as the first usable frame says, or else the usual one."""
+    low, high = fit.q_min, fit.q_max
+    for frame in range(min(index.n_frames, LOOKED_AT)):
+        if curves := read_frames(index, frame, frame + 1).curves:
+            like = curves[0].like
+            low = like.number("q_min") if low is None else low
+            high = like.number("q_max") if high is None else high
+            break
+    return USUAL_Q[0] if low is None else low, high or USUAL_Q[1]

@@ -1,0 +1,111 @@
+"""Decompose: the frames of an archive as a series, taken apart into components, which are classified like frames."""
+
+import time
+from dataclasses import dataclass
+
+from hpc_mlsm.archive.candidates import Ranking, rank_patterns
+from hpc_mlsm.archive.frame_shards import FrameSeries
+from hpc_mlsm.config.fingerprint import fingerprint
+from hpc_mlsm.decomposition.decomposition import Decomposition, decompose
+from hpc_mlsm.decomposition.result_file import decomposition_fingerprint, load_decomposition, save_decomposition
+from hpc_mlsm.errors import RunError, StoreError
+from hpc_mlsm.models.bundle import Bundle
+from hpc_mlsm.runtime.events import stage_events
+from hpc_mlsm.stages.archive_frames import STAGE, frame_series
+from hpc_mlsm.stages.archive_input import model_of, predictions_folder
+from hpc_mlsm.stages.context import RunContext, finished
+from hpc_mlsm.stages.predict_archive import INDEX, read_predictions
+from hpc_mlsm.stages.run_directory import RunDirectory
+
+DECOMPOSITION_VERSION = 1
+"""Raised when components come out differently, so that stored ones are made anew."""
+
+
+@dataclass(frozen=True)
+class DecomposeSummary:
+    """What the stage did."""
+
+    frames: int
+    set_aside: int
+    components: int
+    proposed: int
+    left: float
+    candidates: tuple[str, ...]
+    reused: bool
+
+
+def run(context: RunContext) -> DecomposeSummary:
+    """Take the archive of a run apart; what is there and up to date is not done again.
+
+    Raises
+    ------
+    RunError
+        If no frame can be used, or a task failed.
+    """
+    folder = predictions_folder(context.run)
+    index, _ = read_predictions(folder)
+    bundle = model_of(context.run)
+    series = frame_series(context, index, folder / INDEX)
+    if not len(series):
+        first = series.rejects[0].detail if series.rejects else "the archive is empty"
+        raise RunError(f"none of the {index.n_frames} frames of {index.source} can be used; the first: {first}")
+    settings = context.config.decompose
+    wanted = fingerprint(DECOMPOSITION_VERSION, settings, [path.name for path in series.shards])
+    path = context.run.decomposition
+    reused = decomposition_fingerprint(path) == wanted
+    found = _loaded(context) if reused else None
+    if found is None:
+        reused, found = False, _taken_apart(context, series, len(bundle.info.axis_values))
+        save_decomposition(path, found, wanted)
+    candidates = component_rankings(bundle, found)
+    return DecomposeSummary(
+        frames=len(series),
+        set_aside=len(series.rejects),
+        components=len(found.components.curves),
+        proposed=found.proposal.components,
+        left=found.components.left,
+        candidates=tuple(one.candidates[0].formula if one.candidates else "" for one in candidates),
+        reused=reused,
+    )
+
+
+def _loaded(context: RunContext) -> Decomposition | None:
+    try:
+        return load_decomposition(context.run.decomposition)
+    except StoreError as error:
+        context.note(STAGE, str(error))
+        return None
+
+
+def _taken_apart(context: RunContext, series: FrameSeries, points: int) -> Decomposition:
+    settings = context.config.decompose
+    with stage_events(context.on_event, STAGE, n_tasks=1, units="frames", n_units=len(series)) as listener:
+        start = time.monotonic()
+        found = decompose(series.rows, len(series), points, settings)
+        listener(finished(STAGE, "factorise", len(series), time.monotonic() - start))
+    return found
+
+
+def component_rankings(bundle: Bundle, found: Decomposition) -> tuple[Ranking, ...]:
+    """What each component is taken for."""
+    curves = found.components.curves
+    names = [f"component {number}" for number in range(1, len(curves) + 1)]
+    rankings, _ = rank_patterns(
+        names, bundle.probabilities(curves), bundle.classes, 5, correlations=bundle.correlations(curves)
+    )
+    by_name = {one.pattern: one for one in rankings}
+    return tuple(by_name.get(name, Ranking(name, ())) for name in names)
+
+
+def series_of(run: RunDirectory) -> FrameSeries:
+    """The frames that were taken apart.
+
+    Raises
+    ------
+    RunError
+        If there are none.
+    """
+    shards = sorted((run.archive / "frames").glob("frames-*.h5"))
+    if not shards:
+        raise RunError(f"{run.path} has no frames on the model's grid yet; run: hpc-mlsm decompose {run.path}")
+    return FrameSeries(shards)

@@ -1,0 +1,82 @@
+"""The result file of an archive opens as plots and holds what was found; tables say the same."""
+
+import io
+
+import h5py
+import nexusformat.nexus as nx
+import numpy as np
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+import pytest
+
+from hpc_mlsm.report.archive_nexus import archive_image
+from hpc_mlsm.report.archive_tables import components_table, csv_bytes, frames_table, parquet_bytes
+from tests.report.archive_samples import sample_answer
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    path = tmp_path_factory.mktemp("result") / "archive.nxs"
+    path.write_bytes(archive_image(sample_answer()))
+    return path
+
+
+def test_every_plot_of_the_file_has_a_signal_and_axes_of_its_shape(result):
+    root = nx.nxload(result)
+    plots = [group for group in root.walk() if isinstance(group, nx.NXdata)]
+    assert len(plots) > 15
+    for plot in plots:
+        assert plot.nxsignal is not None, plot.nxpath
+        assert len(plot.nxaxes) == plot.nxsignal.ndim, plot.nxpath
+        for size, axis in zip(plot.nxsignal.shape, plot.nxaxes, strict=True):
+            assert axis.shape == (size,), plot.nxpath
+    assert root.plottable_data is not None  # by @default
+
+
+def test_the_file_holds_what_was_found(result):
+    answer = sample_answer()
+    with h5py.File(result) as file:
+        entry = file["entry"]
+        np.testing.assert_array_equal(entry["candidates/probability"][()], answer.probability)
+        np.testing.assert_array_equal(entry["verdict/verdict"][()], answer.verdict)
+        np.testing.assert_allclose(entry["weights/component_2"][()], answer.decomposition.weights[:, 1])
+        assert entry["components/r"].attrs["units"] == "angstrom"
+        assert entry["patterns/time"].attrs["units"] == "min"
+        assert entry["process/provenance/model_hash"].asstr()[()] == "0123456789abcdef"
+        lengths = [name for name in entry["refinement"] if name.endswith("_a")]
+        assert len(lengths) == 2
+        group = entry["refinement"][lengths[0]]
+        assert group["a"].attrs["units"] == "angstrom"
+        assert np.nanmax(group["a_errors"]) == pytest.approx(3e-4)
+
+
+def test_the_phase_against_time_is_in_the_file(result):
+    answer = sample_answer()
+    with h5py.File(result) as file:
+        phases = file["entry/phases"]
+        names = [phases.attrs["signal"], *phases.attrs["auxiliary_signals"]]
+        labels = [phases[name].attrs["long_name"].partition(" ")[0] for name in names]
+        assert labels == ["Fe2O3", "TiO2"]
+        first = phases[names[0]][()]
+    assert np.isnan(first[answer.verdict == 4]).all()
+    assert first[answer.n // 3] > 0.5 > first[-1]
+
+
+def test_tables_have_a_row_for_every_frame_and_agree_with_each_other():
+    answer = sample_answer()
+    table = frames_table(answer)
+    assert table.num_rows == answer.n
+    assert table["verdict"].to_pylist()[3] == "set aside"
+    assert table["candidate_1"].to_pylist()[3] == ""
+    again = pq.read_table(io.BytesIO(parquet_bytes(table)))
+    assert again.schema.metadata[b"model_hash"] == b"0123456789abcdef"
+    csv = pc.read_csv(io.BytesIO(csv_bytes(table)))
+    assert csv.column_names == again.column_names
+    np.testing.assert_allclose(csv["r_w"].to_numpy(), again["r_w"].to_numpy())
+    assert components_table(answer).column_names == ["r", "component_1", "component_2", "component_3"]
+
+
+def test_an_archive_that_was_only_predicted_has_a_file_too(tmp_path):
+    path = tmp_path / "bare.nxs"
+    path.write_bytes(archive_image(sample_answer(bare=True)))
+    assert "components" not in nx.nxload(path).entry

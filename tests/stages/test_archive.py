@@ -1,0 +1,189 @@
+"""A whole archive: steps in order, resumed after a kill at any of them, the same on any executor."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from hpc_mlsm.archive.synthetic_archive import Crystallisation, write_synthetic_archive
+from hpc_mlsm.config.load import parse_config
+from hpc_mlsm.errors import RunError
+from hpc_mlsm.runtime.events import EventBus, TaskFinished, ignore
+from hpc_mlsm.scattering.conditions import PdfGrid
+from hpc_mlsm.stages import archive, evaluate, group, ingest, simulate, train
+from hpc_mlsm.stages.context import open_run
+from hpc_mlsm.stages.run_directory import RunDirectory
+from hpc_mlsm.structures.starter import starter_set
+
+FRAMES = 90
+PHASES = ("NaCl", "Si")
+TRAINING = {
+    "name": "small",
+    "select": {"allowed": ["Na", "Cl", "Si", "Ni", "C", "Mg", "O"]},
+    "simulate": {"grid": {"r_min": 1.5, "r_max": 20.0, "r_step": 0.1}, "variants": 12, "diameter": [0.0, 40.0]},
+    "train": {"boosted": {"rounds": 12, "max_depth": 3}},
+    "executor": {"kind": "inline"},
+}
+
+
+def _config(stack: Path, model: Path, **executor: object):
+    return parse_config(
+        {
+            "name": "night",
+            "predict": {"patterns": [str(stack)], "model": str(model)},
+            "decompose": {"starts": 2, "components": 3, "fit_frames": 60, "matrix_frames": 60},
+            "refine": {"fit": {"r_max": 15.0, "search": False}, "budget": {"candidates": 1, "fits": 40}},
+            "executor": {"kind": "inline"} | executor,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A small run, trained on a few structures of the starter set."""
+    run = RunDirectory(tmp_path_factory.mktemp("trained") / "run")
+    with open_run(run, parse_config(TRAINING), ignore) as context:
+        for stage in (ingest, simulate, group, train, evaluate):
+            stage.run(context)
+    return run.path
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    """A small crystallisation, with one frame that cannot be used."""
+    path = tmp_path_factory.mktemp("archive") / "night.h5"
+    phases = [next(one for one in starter_set() if one.formula == formula) for formula in PHASES]
+    write_synthetic_archive(path, phases, Crystallisation(frames=FRAMES, grid=PdfGrid(0.0, 21.0, 0.1), noise=0.03))
+    with h5py.File(path, "a") as file:
+        file["entry/data/G"][7, 30] = np.nan
+    return path
+
+
+def _run(config, path, listener=ignore, steps=archive.STEPS):
+    with open_run(RunDirectory(path), config, listener) as context:
+        return [archive.run_step(context, step) for step in steps]
+
+
+@pytest.fixture(scope="module")
+def answered(model, stack, tmp_path_factory):
+    path = tmp_path_factory.mktemp("night") / "run"
+    return path, _run(_config(stack, model), path)
+
+
+def test_an_archive_comes_back_with_phases_components_fits_and_a_report(answered):
+    _, (predicted, taken_apart, refined, written) = answered
+    assert predicted.frames == FRAMES
+    assert predicted.set_aside == taken_apart.set_aside == 1
+    assert taken_apart.frames == FRAMES - 1
+    assert refined.fits > 0
+    assert sum(written.counts.values()) == FRAMES
+    assert "What is there, and when" in written.report.read_text()
+    with h5py.File(written.result) as file:
+        weights = np.stack([file[f"entry/weights/component_{k}"][()] for k in (1, 2, 3)], axis=1)
+        labels = [text.decode() for text in file["entry/classes/formula"][()]]
+        first = file["entry/candidates/class"][()][:, 0]
+        assert file["entry/process/provenance/model_hash"].asstr()[()]
+    truth = Crystallisation(frames=FRAMES).shares()
+    used = np.delete(np.arange(FRAMES), 7)
+    pure = truth[used].max(axis=1) > 0.97
+    assert (weights[pure].argmax(axis=1) == truth[used][pure].argmax(axis=1)).all()
+    named = np.array(labels, dtype=object)[first]
+    for phase, formula in enumerate(PHASES, start=1):
+        assert (named[(truth[:, phase] > 0.97) & (first >= 0)] == formula).mean() > 0.9
+
+
+def test_a_second_run_finds_everything_there(answered, model, stack):
+    path, _ = answered
+    tasks = []
+    config = _config(stack, model)
+    before = (path / "archive" / "frames.csv").read_bytes()
+    predicted, taken_apart, refined, _ = _run(
+        config, path, EventBus(lambda event: tasks.append(event) if isinstance(event, TaskFinished) else None)
+    )
+    assert not tasks
+    assert predicted.already_there == FRAMES
+    assert taken_apart.reused
+    assert refined.fits == 0
+    assert (path / "archive" / "frames.csv").read_bytes() == before
+
+
+def test_worker_processes_give_the_same_as_one(answered, model, stack, tmp_path):
+    path, _ = answered
+    _run(_config(stack, model, kind="local", workers=2), tmp_path / "run")
+    for name in ("frames.csv", "components.csv"):
+        assert (tmp_path / "run" / "archive" / name).read_bytes() == (path / "archive" / name).read_bytes()
+
+
+def test_steps_out_of_order_say_what_is_missing(model, stack, tmp_path):
+    with pytest.raises((RunError, Exception), match="predict"):
+        _run(_config(stack, model), tmp_path / "run", steps=["decompose"])
+
+
+def test_a_damaged_shard_of_frames_is_made_again(answered, model, stack):
+    path, _ = answered
+    shard = next((path / "archive" / "frames").glob("frames-*.h5"))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[: len(whole) // 2])
+    before = (path / "archive" / "frames.csv").read_bytes()
+    _run(_config(stack, model), path)
+    assert shard.read_bytes() == whole
+    assert (path / "archive" / "frames.csv").read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", archive.STEPS)
+def test_a_run_killed_in_a_step_goes_on_with_nothing_lost_or_doubled(answered, model, stack, tmp_path, step):
+    path, _ = answered
+    run = tmp_path / "run"
+    command = [
+        sys.executable,
+        "-m",
+        "hpc_mlsm.cli.main",
+        "archive",
+        str(stack),
+        "--model",
+        str(model),
+        "--out",
+        str(run),
+    ]
+    for key, value in {
+        "name": "night",
+        "decompose.starts": 2,
+        "decompose.components": 3,
+        "decompose.fit_frames": 60,
+        "decompose.matrix_frames": 60,
+        "refine.fit.r_max": 15.0,
+        "refine.fit.search": False,
+        "refine.budget.candidates": 1,
+        "refine.budget.fits": 40,
+        "executor.kind": "inline",
+    }.items():
+        command += ["--set", f"{key}={json.dumps(value)}"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        _wait_for(step, run / "logs" / "events.jsonl", process)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    for name in ("frames.csv", "components.csv"):
+        assert (run / "archive" / name).read_bytes() == (path / "archive" / name).read_bytes()
+    assert not list(run.rglob("*.part"))
+
+
+def _wait_for(step, events, process):
+    """Until the step has begun; the report has no events, so it is waited for by what comes before it."""
+    sign = {"report": ('"StageFinished"', "refine", 2)}.get(step, ('"StageStarted"', step, 1))
+    end = time.monotonic() + 120
+    while time.monotonic() < end and process.poll() is None:
+        lines = events.read_text().splitlines() if events.exists() else []
+        if sum(sign[0].strip('"') in line and f'"{sign[1]}"' in line for line in lines) >= sign[2]:
+            return
+        time.sleep(0.02)
