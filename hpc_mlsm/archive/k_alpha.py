@@ -53,6 +53,6 @@ def doublet_of(pattern: Pattern, wavelength: float) -> tuple[float, float]:
         raise PatternError(
             "no_k_alpha2",
             f"{pattern.source or pattern.name}: Kα2 cannot be stripped: the file names no second wavelength and "
-            f"{wavelength:g} Å is no Kα1 line; set predict.measured.strip_k_alpha2 to false",
+            f"{wavelength:g} Å is no Kα1 line; set predict.powder.strip_k_alpha2 to false",
         )
     return lines.k_alpha2 / lines.k_alpha1, lines.ratio

@@ -15,7 +15,7 @@ from hpc_mlsm.errors import PatternError
 LEAST_Q = 2.0
 """A 2θ scan that ends at a lower Q (1/Å; d above 3.1 Å) is hardly one: its abscissa is probably something else."""
 
-_OPTIONS = "say what it is: predict.measured.axis = degrees, radians or q, and predict.measured.wavelength"
+_OPTIONS = "say what it is: predict.powder.axis = degrees, radians or q, and predict.powder.wavelength"
 
 
 def momentum_transfer(
