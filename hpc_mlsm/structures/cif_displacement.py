@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +73,7 @@ def equivalent_isotropic(u_aniso: NDArray[np.float64], cell: Cell) -> NDArray[np
     return np.asarray(np.sum(u_aniso[..., _TO_TENSOR] * weights, axis=(-2, -1)) / 3.0)
 
 
+@lru_cache(maxsize=256)
 def reciprocal_lengths(cell: Cell) -> NDArray[np.float64]:
     """Lengths a*, b*, c* (Å⁻¹, without 2π) of the reciprocal cell."""
     return np.asarray(np.sqrt(np.diag(np.linalg.inv(cell.metric))))

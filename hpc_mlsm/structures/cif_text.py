@@ -8,6 +8,7 @@ import stat
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import gemmi
@@ -58,7 +59,7 @@ class CifBlock:
             for spelling in _spellings(tag):
                 raw = list(self.block.find_values(spelling))
                 if raw:
-                    return [_unquoted(value) for value in raw]
+                    return [_unquoted(value) if value[:1] in "'\";" else value for value in raw]
         return []
 
     @property
@@ -181,6 +182,7 @@ _CATEGORIES = re.compile(
 )
 
 
+@lru_cache(maxsize=1024)
 def _spellings(tag: str) -> tuple[str, ...]:
     """A tag as CIF 1 writes it and as DDLm does: ``_cell_length_a`` and ``_cell.length_a``."""
     match = _CATEGORIES.match(tag)

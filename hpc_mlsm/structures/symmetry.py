@@ -32,7 +32,12 @@ _ELEMENTARY_METRICS = np.array(
 
 def operations_of(space_group: gemmi.SpaceGroup) -> tuple[str, ...]:
     """Coordinate triplets of all operations of a tabulated space group, centring included, identity first."""
-    return tuple(op.triplet() for op in space_group.operations())
+    return _operations_of_hall(space_group.hall)
+
+
+@lru_cache(maxsize=1024)
+def _operations_of_hall(symbol: str) -> tuple[str, ...]:
+    return tuple(op.triplet() for op in gemmi.symops_from_hall(symbol))
 
 
 @lru_cache(maxsize=512)
@@ -201,6 +206,12 @@ def axis_classes(operations: tuple[str, ...]) -> tuple[int, int, int]:
 def cell_misfit(cell: Cell, operations: tuple[str, ...]) -> float:
     """Largest relative deviation between a cell's metric and the nearest metric that the operations allow."""
     metric = cell.metric
-    basis = invariant_metrics(operations)
-    allowed = np.tensordot(metric_coefficients(metric, basis), basis, axes=1)
+    allowed = (metric.reshape(9) @ _allowed_part(operations)).reshape(3, 3)
     return float(np.abs(allowed - metric).max() / np.abs(np.diag(metric)).min())
+
+
+@lru_cache(maxsize=4096)
+def _allowed_part(operations: tuple[str, ...]) -> NDArray[np.float64]:
+    """Projector, shape (9, 9), of metric tensors on those that the operations allow, by least squares."""
+    basis = invariant_metrics(operations).reshape(-1, 9)
+    return np.asarray(np.linalg.pinv(basis) @ basis)
