@@ -15,11 +15,12 @@ import gemmi
 from gemmi import cif
 
 from hpc_mlsm.errors import StructureError
+from hpc_mlsm.structures.cif2 import as_cif1, is_cif2
 
 MAX_BYTES = 128 * 2**20
 """Files beyond this (unpacked) are refused: the largest CIFs of COD, with reflection lists, stay below it."""
 
-_HTML = re.compile(r"<(!doctype|html|head|body|\?xml)", re.IGNORECASE)
+_HTML = re.compile(r"<(!doctype|html|head|body|title|\?xml)", re.IGNORECASE)
 _FRACTION = re.compile(r"([+-]?\d+)/(\d+)$")
 _ABSENT = frozenset({"", "?", "."})
 
@@ -145,7 +146,7 @@ def read_blocks(content: bytes | str) -> list[CifBlock]:
     if _HTML.match(text.lstrip()[:20]):
         raise StructureError("not_cif", "the file is a web page or XML, not a CIF; download it again")
     try:
-        document = cif.read_string(text.encode("utf-8", "replace"), check_level=0)
+        document = _parsed(text)
     except (ValueError, RuntimeError) as error:
         if not re.search(r"^\s*data_", text, re.IGNORECASE | re.MULTILINE):
             raise StructureError("not_cif", "the file has no data_ block, so it is not a CIF") from error
@@ -155,6 +156,16 @@ def read_blocks(content: bytes | str) -> list[CifBlock]:
     if not blocks:
         raise StructureError("not_cif", "the file has no data_ block, so it is not a CIF")
     return blocks
+
+
+def _parsed(text: str) -> cif.Document:
+    """The document; of CIF 2 as it is where it uses nothing new, else in the syntax of CIF 1."""
+    try:
+        return cif.read_string(text.encode("utf-8", "replace"), check_level=0)
+    except (ValueError, RuntimeError):
+        if not is_cif2(text):
+            raise
+    return cif.read_string(as_cif1(text).encode("utf-8", "replace"), check_level=0)
 
 
 def _decode(content: bytes) -> str:
