@@ -53,6 +53,8 @@ class Retrieval:
         float32 (n, m)
             -1 for a class without a reference.
         """
+        if not classes.size:
+            return np.zeros(classes.shape, dtype=np.float32)
         flat = classes.ravel()
         order = np.argsort(flat, kind="stable")
         present, first = np.unique(flat[order], return_index=True)
