@@ -4,7 +4,18 @@ import math
 
 import pytest
 
-from hpc_mlsm.report.quantities import THIN, count, duration, fixed, percent, plural, rounded, unit, with_unit
+from hpc_mlsm.report.quantities import (
+    THIN,
+    count,
+    duration,
+    fixed,
+    percent,
+    plural,
+    rounded,
+    unit,
+    with_uncertainty,
+    with_unit,
+)
 
 
 @pytest.mark.parametrize(
@@ -82,3 +93,20 @@ def test_units_are_in_print_and_unknown_ones_stay():
     assert with_unit("3.5238", "angstrom") == f"3.5238{THIN}Å"
     assert with_unit("90", "degree") == "90°"
     assert with_unit("1.02", "") == "1.02"
+
+
+@pytest.mark.parametrize(
+    ("value", "uncertainty", "text"),
+    [
+        (3.524713, 0.0000724, "3.52471(7)"),
+        (5.5652, 0.0044, "5.565(4)"),
+        (35.255, 0.372, "35.3(4)"),
+        (0.00624, 0.000134, "0.00624(13)"),
+        (12345.0, 1234.0, "12345(1234)"),
+        (1.5, float("nan"), "1.5"),
+        (float("inf"), float("nan"), "∞"),
+        (float("nan"), float("nan"), "–"),
+    ],
+)
+def test_uncertainties_stand_in_brackets(value: float, uncertainty: float, text: str) -> None:
+    assert with_uncertainty(value, uncertainty) == text

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from refinement_samples import FIT, STARTER, curve, series_of
 
 from hpc_mlsm.config.run_config import RunConfig
 from hpc_mlsm.errors import PlanError, RunError, StoreError
@@ -25,9 +26,6 @@ from hpc_mlsm.stages import refine
 from hpc_mlsm.stages.context import open_run
 from hpc_mlsm.stages.refine import RefineSummary
 from hpc_mlsm.stages.run_directory import RunDirectory
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "refinement"))
-from refinement_samples import FIT, STARTER, curve, series_of
 
 INLINE = ExecutorSettings(kind="inline")
 
@@ -170,7 +168,7 @@ def test_a_full_disk_is_told_and_the_rest_goes_on_after_it(small_disk: Path) -> 
 PROGRAM = """
 import sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from test_refine import done
 from hpc_mlsm.cli.commands import exit_status
 from hpc_mlsm.errors import HpcMlsmError
@@ -189,7 +187,7 @@ def test_a_stage_that_was_stopped_goes_on_where_it_was(tmp_path: Path, number: s
     complete, _ = done(whole, series, chain=4)
     run = RunDirectory(tmp_path / "run")
     write_series(run.refinement / refine.SERIES, series)
-    text = PROGRAM.format(tests=str(Path(__file__).parent), folder=str(run.path))
+    text = PROGRAM.format(tests=[str(Path(__file__).parents[k]) for k in (0, 1)], folder=str(run.path))
     process = subprocess.Popen([sys.executable, "-c", text], start_new_session=True)
     end = time.monotonic() + 120
     while len(list(run.refinement.glob("shards-*/chain-*.parquet"))) < 4:
