@@ -32,9 +32,9 @@ CUBIC, TETRAGONAL = CRYSTAL_SYSTEMS.index("cubic"), CRYSTAL_SYSTEMS.index("tetra
 
 
 def lattice_pattern(a: float, c: float, x: np.ndarray = X, wavelength: float = WAVELENGTH) -> np.ndarray:
-    """Peaks of equal height at Bragg's angles of a primitive tetragonal lattice, of equal width in 1/d at low angles."""
+    """Peaks of equal height at Bragg's angles of a primitive tetragonal lattice, as wide for every wavelength."""
     index = np.arange(7)
-    h, k, m = (one.ravel() for one in np.meshgrid(index, index, index))
+    h, k, m = [one.ravel() for one in np.meshgrid(index, index, index)]
     inverse = np.unique(np.round(np.sqrt((h**2 + k**2) / a**2 + m**2 / c**2), 9))[1:]
     sine = wavelength * inverse / 2
     angles = 2 * np.degrees(np.arcsin(sine[sine < np.sin(np.radians(44))]))
