@@ -40,7 +40,7 @@ def main() -> None:
     with InlineExecutor() as executor:
         folder = given.run.resolve() / "features"
         store = directory.patterns.resolve()
-        peaks = store_peaks(executor, folder, store, config.classify.peaks, background_of_run(config), "train", ignore)
+        peaks = store_peaks(executor, folder, store, config.classify.peaks, background_of_run(config), ignore)
         fold_of = part.folds(FoldSettings(rare="spread")).fold_of
         pool = np.flatnonzero(fold_of > 0)
         order = pool[np.argsort([hashlib.sha256(part.ids[k].encode()).digest() for k in pool])]

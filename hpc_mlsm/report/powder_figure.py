@@ -45,7 +45,7 @@ def answers_figure(answer: PowderAnswer, models: tuple[PowderModel, ...]) -> "Fi
         offset = (number - (len(models) - 1) / 2) * width
         axes.bar(places + offset, shares, 0.92 * width, color=colour, hatch=hatch, edgecolor=MUTED, linewidth=0.3,
                  label=model_label(model))  # fmt: skip
-    axes.set_xticks(places, classes)
+    axes.set_xticks(places, classes, fontsize=7.5)
     axes.tick_params(axis="x", length=0)
     axes.set_ylim(0, 1)
     axes.grid(axis="y")

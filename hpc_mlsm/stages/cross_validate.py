@@ -29,7 +29,6 @@ from hpc_mlsm.stages.train_powder import (
 )
 from hpc_mlsm.store.patterns import PatternStore
 
-STAGE = "evaluate"
 FOLDER = "evaluation"
 
 Answers = tuple[NDArray[np.int64], NDArray[np.floating]]
@@ -51,7 +50,7 @@ def run(context: RunContext) -> FoldStudy | None:
         return existing
     refuse_missing_packages(config)
     folded = [(part, part.folds(config.classify.folds)) for part in sets]
-    peaks = peaks_of_run(context, STAGE) if any(name in FORESTS for name in config.models) else None
+    peaks = peaks_of_run(context) if any(name in FORESTS for name in config.models) else None
     results: list[CrossValidation] = []
     for part, folds in folded:
         results += _of_set(context, part, folds, peaks)

@@ -18,6 +18,9 @@ from hpc_mlsm.runtime.events import Listener, stage_events
 from hpc_mlsm.runtime.executor import Executor
 from hpc_mlsm.store.patterns import PatternStore
 
+STAGE = "peaks"
+"""What events call it; train or evaluate, whichever comes first, has it done."""
+
 ROWS_PER_TASK = 2000
 ROWS_AT_ONCE = 256
 
@@ -82,12 +85,9 @@ def store_peaks(
     store: Path,
     peaks: PeakSettings,
     background: MeasuredPowderSettings | None,
-    stage: str,
     on_event: Listener,
 ) -> StorePeaks:
     """Peaks of all patterns of a store; a later call with the same patterns finds only what is missing.
-
-    ``stage`` is the one that asks, for events.
 
     Raises
     ------
@@ -103,8 +103,8 @@ def store_peaks(
     paths = {task.path for task in tasks} - {task.path for task in missing}
     if missing:
         units = sum(task.units for task in missing)
-        with stage_events(on_event, stage, n_tasks=len(missing), units="patterns", n_units=units) as listener:
-            for outcome in executor.map_tasks(find_peaks_of, missing, stage=stage, on_event=listener):
+        with stage_events(on_event, STAGE, n_tasks=len(missing), units="patterns", n_units=units) as listener:
+            for outcome in executor.map_tasks(find_peaks_of, missing, stage=STAGE, on_event=listener):
                 if outcome.error is not None:
                     raise outcome.error
                 if outcome.value is not None:

@@ -67,7 +67,7 @@ def run(context: RunContext) -> PowderTrained:
             folder = context.run.path / "models" / model_folder(name, part.name)
             forest = _existing(folder, config, part, settings)
             if forest is None:
-                peaks = peaks or peaks_of_run(context, STAGE)
+                peaks = peaks or peaks_of_run(context)
                 forest = _train(context, part, name, settings, peaks)
             found.append(forest)
     return PowderTrained(tuple(found))
@@ -113,14 +113,14 @@ def background_of_run(config: RunConfig) -> MeasuredPowderSettings | None:
     return MeasuredPowderSettings() if max(simulate.background[1], simulate.hump[1]) > 0 else None
 
 
-def peaks_of_run(context: RunContext, stage: str) -> StorePeaks:
-    """Peaks of all patterns of the run, for a stage."""
+def peaks_of_run(context: RunContext) -> StorePeaks:
+    """Peaks of all patterns of the run."""
     config = context.config
     folder = context.run.path / "features"
     background = background_of_run(config)
     return store_peaks(
         context.executor, folder.resolve(), context.run.patterns.resolve(), config.classify.peaks, background,
-        stage, context.on_event,
+        context.on_event,
     )  # fmt: skip
 
 

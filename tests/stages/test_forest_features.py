@@ -33,7 +33,7 @@ def run(patterns: Path, tmp_path: Path) -> Path:
 
 def test_peaks_are_those_of_each_pattern_without_its_background(run: Path) -> None:
     with opened(run, CONFIG) as context:
-        found = peaks_of_run(context, "train")
+        found = peaks_of_run(context)
     assert found.structures.tolist() == [k for k in range(12) for _ in range(2)]
     assert found.variants.tolist() == [0, 1] * 12
     with PatternStore.open(RunDirectory(run, "powder").patterns, "r") as store:
@@ -51,17 +51,17 @@ def test_tasks_of_another_size_give_the_same_and_an_altered_file_is_found_again(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened(run, CONFIG) as context:
-        whole = peaks_of_run(context, "train")
+        whole = peaks_of_run(context)
     monkeypatch.setattr("hpc_mlsm.stages.forest_features.ROWS_PER_TASK", 6)
     heard: list[Event] = []
     with opened(run, CONFIG, heard) as context:
-        pieces = peaks_of_run(context, "train")
+        pieces = peaks_of_run(context)
     assert sum(isinstance(event, TaskFinished) for event in heard) > 1
     np.testing.assert_array_equal(whole.table.positions, pieces.table.positions)
     one = sorted((run / "features").glob("peaks-*.npz"))[0]
     one.write_bytes(one.read_bytes()[:-9])
     heard.clear()
     with opened(run, CONFIG, heard) as context:
-        again = peaks_of_run(context, "train")
+        again = peaks_of_run(context)
     assert sum(isinstance(event, TaskFinished) for event in heard) == 1
     np.testing.assert_array_equal(whole.table.count, again.table.count)
