@@ -206,7 +206,8 @@ class ReportContent:
     """All that a report shows; a part that is None or empty has not been run, and the report says so.
 
     ``scores`` holds the model first and then what it is compared with. ``settings`` may be nested. ``grouped``
-    is False for runs that have no stage group, whose classes are crystal systems.
+    is False for runs that have no stage group, whose classes are crystal systems. ``answers_page`` leads from the
+    report to the page of measured powder patterns, where there is one.
     """
 
     title: str
@@ -227,6 +228,7 @@ class ReportContent:
     weak_spots: tuple[WeakSpot, ...] = ()
     patterns: tuple[PatternResult, ...] = ()
     rejected_patterns: tuple[PatternReject, ...] = ()
+    answers_page: str | None = None
 
     @property
     def model(self) -> ModelScore | None:

@@ -123,7 +123,7 @@ def _missing(content: ReportContent) -> list[Markup]:
         **({"group": content.groups} if content.grouped else {}),
         "train": content.training or content.networks or content.forests or None,
         "evaluate": content.scores or content.folds or None,
-        "predict": content.patterns or content.rejected_patterns or None,
+        "predict": content.patterns or content.rejected_patterns or content.answers_page or None,
     }
     missing = [stage for stage, part in parts.items() if part is None]
     if len(missing) == len(parts):

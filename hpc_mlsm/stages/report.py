@@ -46,6 +46,7 @@ from hpc_mlsm.stages.context import RunContext
 from hpc_mlsm.stages.cross_validate import load_study
 from hpc_mlsm.stages.evaluate import BASELINE, DUMMY, Evaluation, load_evaluation
 from hpc_mlsm.stages.predict import Classified
+from hpc_mlsm.stages.predict_powder import PAGE
 from hpc_mlsm.stages.run_directory import RunDirectory
 from hpc_mlsm.stages.samples import expected_structure
 from hpc_mlsm.stages.simulate import quarantined
@@ -102,7 +103,13 @@ def gather(context: RunContext, classified: Classified | None = None) -> ReportC
         weak_spots=tuple(_weak_spot(bundle, one) for one in evaluation.weakest) if bundle and evaluation else (),
         patterns=_patterns(context, bundle, classified) if bundle and classified else (),
         rejected_patterns=classified.rejects if classified else (),
+        answers_page=_answers_page(run),
     )
+
+
+def _answers_page(run: RunDirectory) -> str | None:
+    page = run.predictions / PAGE
+    return f"../{run.predictions.name}/{PAGE}" if page.exists() else None
 
 
 def _catalogue(run: RunDirectory) -> CatalogueSummary | None:
