@@ -22,8 +22,9 @@ from hpc_mlsm.scattering.powder.settings import PowderSettings
 from hpc_mlsm.stages import ingest
 from hpc_mlsm.stages.context import RunContext, available_memory
 from hpc_mlsm.stages.group import current_groups
+from hpc_mlsm.stages.known_costs import project_costs
 from hpc_mlsm.stages.network_plan import class_patterns, gpu_of, network_needs, scaled_to
-from hpc_mlsm.stages.simulate import config_hash, project_costs, selected_keys, set_aside
+from hpc_mlsm.stages.simulate import config_hash, selected_keys, set_aside
 from hpc_mlsm.stages.train_powder import background_of_run, forest_settings
 from hpc_mlsm.stages.train_together import MIN_ROWS
 from hpc_mlsm.store.patterns import PatternStore

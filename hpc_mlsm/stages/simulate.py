@@ -16,7 +16,6 @@ from hpc_mlsm.catalog.selection import Selection
 from hpc_mlsm.config.fingerprint import fingerprint
 from hpc_mlsm.durable import write_durably
 from hpc_mlsm.errors import ExecutorError, HpcMlsmError, RunError, StoreError, StructureError
-from hpc_mlsm.plan.cost import StructureCost, structure_cost
 from hpc_mlsm.plan.tasks import SimulateTask, plan_simulation
 from hpc_mlsm.runtime.events import stage_events
 from hpc_mlsm.runtime.once_a_node import once_a_node
@@ -26,6 +25,7 @@ from hpc_mlsm.scattering.kinds import PatternSettings
 from hpc_mlsm.scattering.powder.settings import PowderSettings
 from hpc_mlsm.scattering.simulated import SimulatedStructure
 from hpc_mlsm.stages.context import RunContext
+from hpc_mlsm.stages.known_costs import known_costs
 from hpc_mlsm.stages.run_directory import RunDirectory
 from hpc_mlsm.store.patterns import PatternStore
 from hpc_mlsm.store.schema import Axis, ShardContent, ShardRecord, shard_name
@@ -130,12 +130,6 @@ def run(context: RunContext, *, thorough: bool = True) -> SimulateSummary:
     )
 
 
-def project_costs(run: RunDirectory, ids: Sequence[str], settings: PatternSettings) -> list[StructureCost]:
-    """Projected cost of each structure."""
-    with Catalogue(run.catalogue, read_only=True) as catalogue:
-        return [structure_cost(structure, settings) for structure in catalogue.structures(ids)]
-
-
 def _tasks(
     context: RunContext, wanted: Sequence[tuple[str, str]], missing: Sequence[str], aside: set[str], wanted_hash: str
 ) -> list[SimulateTask]:
@@ -143,7 +137,7 @@ def _tasks(
         return []
     run, settings = context.run, context.config.simulate
     return plan_simulation(
-        project_costs(run, [key for key, _ in wanted], settings),
+        known_costs(run, wanted, settings, wanted_hash),
         settings,
         wanted_hash,
         catalogue=run.catalogue.resolve(),
