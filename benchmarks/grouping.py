@@ -2,9 +2,9 @@
 
     python benchmarks/grouping.py [--n 10833] [--run RUN] [--update] [--json FILE]
 
-``random`` patterns, of the first number, correlate with nothing. With ``--run`` they are also those of a run's store, as
+``random`` patterns, of the first number, correlate with nothing. With ``--run`` they are also those of its store, as
 many as are asked for: base patterns, then variants, which resemble each other as those of a catalogue do. ``bare`` is
-the float32 product of all patterns with all, block by block into one buffer, looked at by nobody; of more than 20 000 patterns it
+the float32 product of all patterns with all, block by block into one buffer, seen by nobody; of more than 20 000, it
 is scaled up from these. ``tasks`` does what the group stage does: writes panels, runs the tasks over these and joins
 the edges; ``pruned`` with bounds. Of more than 250 000 patterns one task in 48 is run, evenly spaced, and the time is
 scaled up. All run on the same threads. ``cpu_s`` is processor time, of which ``speed``, that of the bare product over
