@@ -134,9 +134,12 @@ class UpdateSettings:
     predictions
         Files of predictions (``predictions.nxs``) whose frames are classified again, to tell which get another answer;
         where none are named, that of the run.
+    archives
+        Runs of ``hpc-mlsm archive``, whose frames are read and classified again for the same purpose.
     """
 
     predictions: tuple[Path, ...] = ()
+    archives: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

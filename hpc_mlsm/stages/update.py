@@ -17,6 +17,7 @@ from hpc_mlsm.catalog.diff import CatalogueState, diff_states
 from hpc_mlsm.errors import BundleError, StoreError
 from hpc_mlsm.models.bundle import bundle_hash, bundle_info, read_manifest
 from hpc_mlsm.stages import evaluate, group, ingest, simulate, train
+from hpc_mlsm.stages.archive_answers import archive_answers
 from hpc_mlsm.stages.changed_answers import changed_answers
 from hpc_mlsm.stages.context import RunContext
 from hpc_mlsm.stages.run_directory import RunDirectory
@@ -65,8 +66,17 @@ def run(context: RunContext) -> UpdateSummary:
         return UpdateSummary(record, None, simulated.simulated, compared, retrained=False)
     paths = context.config.update.predictions or (run.predictions / "predictions.nxs",)
     frames, answers = clock.time("answers", lambda: changed_answers(context, paths, record.events))
+    archives = context.config.update.archives
+    more, others = clock.time("archives", lambda: archive_answers(context, archives, record.events))
     warm = 0 if trained.reused else trained.resumed_from
-    record = replace(record, frames=frames, answers=answers, warm_rounds=warm, seconds=clock.seconds, finished=True)
+    record = replace(
+        record,
+        frames=frames + more,
+        answers=(*answers, *others),
+        warm_rounds=warm,
+        seconds=clock.seconds,
+        finished=True,
+    )
     return UpdateSummary(record, folder.end(record), simulated.simulated, compared, not trained.reused)
 
 

@@ -20,7 +20,8 @@ from hpc_mlsm.config.load import plain
 from hpc_mlsm.grouping.groups import SavedGroups, load_groups
 from hpc_mlsm.models.bundle import bundle_hash, bundle_info, load_bundle, read_manifest
 from hpc_mlsm.runtime.events import Event, Note
-from hpc_mlsm.stages import evaluate, group, ingest, predict, simulate, train, update
+from hpc_mlsm.stages import evaluate, group, ingest, predict, predict_archive, simulate, train, update
+from hpc_mlsm.stages.archive_input import adopt_model, predictions_folder
 from hpc_mlsm.stages.run_directory import RunDirectory
 from hpc_mlsm.stages.update_record import UpdateFolder
 from hpc_mlsm.store.patterns import PatternStore
@@ -193,6 +194,30 @@ def test_frames_that_now_get_another_answer_are_named(copied: tuple[Path, Path])
     now = {entry.class_id for entry in load_bundle(RunDirectory(run).model).classes}
     assert {one.class_now for one in record.answers} <= now
     assert all(one.class_before != one.class_now for one in record.answers)
+
+
+def test_frames_of_archives_that_now_get_another_answer_are_named(copied: tuple[Path, Path], tmp_path: Path) -> None:
+    run, cifs = copied
+    samples = run / "predictions" / "samples"
+    config = small_config(cifs, *OVERRIDES, f"predict.patterns=[{samples}]", "predict.samples=0")
+    archive = RunDirectory(tmp_path / "archive")
+    with opened(archive.path, config) as context:
+        adopt_model(archive, run)
+        predict_archive.run(context, [samples], folder=predictions_folder(archive))
+    for formula in FORMULAE[:8]:
+        (cifs / f"{formula}.cif").unlink()
+    (cifs / "Ni-2.cif").unlink()
+    old = bundle_hash(archive.model)
+    with opened(run, small_config(cifs, *OVERRIDES, f"update.archives=[{archive.path}]")) as context:
+        record = update.run(context).record
+    assert record.frames == 3 + 3
+    of_archive = [one for one in record.answers if one.predictions == str(archive.path)]
+    of_run = [one for one in record.answers if one.predictions != str(archive.path)]
+    assert {Path(one.frame).stem for one in of_archive} == {Path(one.frame).stem for one in of_run}
+    assert {(one.class_before, one.class_now) for one in of_archive} == {
+        (one.class_before, one.class_now) for one in of_run
+    }
+    assert bundle_hash(archive.model) == old
 
 
 def test_updates_are_counted_and_each_tells_new_rejects_only(copied: tuple[Path, Path]) -> None:
