@@ -1,6 +1,7 @@
 """What the answer for one pattern is worth."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from report_samples import candidate, fit, pattern
@@ -81,3 +82,17 @@ def test_the_gravest_reason_gives_the_word():
     assert verdict_of(one).word == "not as expected"
     assert codes(one) == ["not_expected", "low_confidence", "poor_fit"]
     assert "not among the 1 candidates" in reasons_of(one)[0].text
+
+
+@pytest.mark.parametrize(
+    ("judgement", "word", "level"),
+    [
+        ("confident", "one clear candidate", "good"),
+        ("several", "several candidates", "fair"),
+        ("outside", "outside the catalogue", "doubt"),
+        ("amorphous", "amorphous or noise", "doubt"),
+    ],
+)
+def test_what_the_model_doubts_is_in_the_word(judgement, word, level):
+    verdict = verdict_of(replace(pattern(), judgement=judgement))
+    assert (verdict.word, verdict.level) == (word, level)
