@@ -39,9 +39,6 @@ class DecomposeSettings:
         series, it is that of the means of neighbouring frames.
     iterations : int
         Of one start, at most.
-    stretched : bool
-        Let every pattern be stretched along r against the components (thermal expansion); needs the extra
-        ``stretched``.
     """
 
     components: Annotated[int, Interval(ge=1, le=MAX_COMPONENTS)] | None = None
@@ -53,7 +50,6 @@ class DecomposeSettings:
     fit_frames: Annotated[int, Ge(10)] = 1000
     matrix_frames: Annotated[int, Interval(ge=2, le=20_000)] = 1000
     iterations: Annotated[int, Gt(0)] = 2000
-    stretched: bool = False
 
     def __post_init__(self) -> None:
         if self.components and self.components > self.fit_frames:
