@@ -71,6 +71,8 @@ def print_plan(console: Console, found: SitePlan, site: str) -> None:
     ]
     if training is not None and what.network is not None:
         lines.append(f"training: each of {training.workers} ranks needs {size(training.memory_each)}")
+    elif training is not None and what.forests:
+        lines.append(f"training: forests; each of {training.workers} workers needs {size(training.memory_each)}")
     elif training is not None:
         parts = what.training(training.workers)
         each = f"each of {training.workers} workers" if training.workers > 1 else "one process"
@@ -84,6 +86,9 @@ def print_plan(console: Console, found: SitePlan, site: str) -> None:
         if found.timed
         else "simulation: times of the cost model"
     )
+    if what.forests:
+        folds = f", {what.folds} folds" if what.folds else ""
+        lines.append(f"peaks, trees{folds}: rates measured on one core, see hpc_mlsm/plan/forests.py")
     lines.append(
         "training, grouping: rates of docs/performance.md, 1 GB/s between nodes; all rounds, though fewer may do"
     )

@@ -94,7 +94,10 @@ def _archive_files(summary: ArchiveFiles) -> str:
 
 def _plan(summary: PlanSummary) -> str:
     p = summary.projection
-    needed = summary.networks[0].rank_bytes if summary.networks else p.training.total
+    of_powder = [need.rank_bytes for need in summary.networks[:1]] + (
+        [summary.forests.memory] if summary.forests else []
+    )
+    needed = max(of_powder, default=p.training.total)
     return (
         f"{p.patterns} patterns to simulate in {p.tasks} tasks on {p.workers} workers (projected: "
         f"{_duration(p.simulate_seconds)}, {_size(p.store_bytes)}); training needs {_size(needed)} of "
@@ -233,7 +236,15 @@ def plan_table(summary: PlanSummary) -> Table:
     table.add_row("", "core-hours", f"{p.simulate_seconds * p.workers / 3600:.3g}")
     table.add_row("", "memory of a worker", _size(p.simulate_memory))
     table.add_row("", "disk", _size(p.store_bytes))
-    if summary.networks:
+    if (forests := summary.forests) is not None:
+        table.add_row(
+            "train", f"forests: peaks and trees on {p.workers} workers", _duration(forests.training_wall(p.workers))
+        )
+        table.add_row("", "memory of a worker", _size(forests.memory))
+        table.add_row(
+            "evaluate", f"all folds of the forests on {p.workers} workers", _duration(forests.folds_s / p.workers)
+        )
+    if forests is not None or summary.networks:
         return table
     table.add_row("group", f"{p.structures}² / 2 correlations, floating-point operations", f"{p.group_flops:.2g}")
     table.add_row("", "memory", _size(p.group_memory))

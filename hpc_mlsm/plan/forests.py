@@ -25,6 +25,10 @@ class ForestNeed:
     memory: float
     disk: float
 
+    def training_wall(self, workers: int) -> float:
+        """Seconds for peaks and all forests on so many workers."""
+        return (self.peaks_s + self.training_s) / workers
+
 
 def forest_need(
     patterns: int, points: int, forests: Sequence[ForestSettings], folds: int, *, background: bool

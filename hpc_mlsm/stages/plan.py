@@ -10,6 +10,7 @@ from hpc_mlsm.errors import PlanError, RunError, StoreError, StructureError
 from hpc_mlsm.evaluation.classify_settings import FORESTS
 from hpc_mlsm.models.forest_settings import ForestSettings
 from hpc_mlsm.plan.cost import StructureCost, structure_cost
+from hpc_mlsm.plan.forests import ForestNeed
 from hpc_mlsm.plan.networks import NetworkNeed, of_cores
 from hpc_mlsm.plan.projection import Projection, project, refuse_what_cannot_fit
 from hpc_mlsm.plan.shape import LAUNCHED, OTHER_RANKS, StageShape
@@ -40,7 +41,7 @@ CRYSTAL_SYSTEMS = 7
 class PlanSummary:
     """A projection, the memory (bytes) that there is, and what the times rest on.
 
-    ``networks`` is the training of a network: on this machine, then on GPUs.
+    ``networks`` is the training of a network: on this machine, then on GPUs; ``forests`` that of all forests.
     """
 
     projection: Projection
@@ -49,6 +50,7 @@ class PlanSummary:
     timed: int
     refusal: str
     networks: tuple[NetworkNeed, ...] = ()
+    forests: ForestNeed | None = None
 
 
 def run(context: RunContext, *, timed: int = TIMED_STRUCTURES, patterns: int | None = None) -> PlanSummary:
@@ -80,7 +82,15 @@ def run(context: RunContext, *, timed: int = TIMED_STRUCTURES, patterns: int | N
         refusal = ""
     except PlanError as error:
         refusal = str(error)
-    return PlanSummary(projection, memory, speed, min(timed, len(what.costs)), refusal, _networks(what, patterns))
+    return PlanSummary(
+        projection,
+        memory,
+        speed,
+        min(timed, len(what.costs)),
+        refusal,
+        _networks(what, patterns),
+        what.forest_need if what.forests else None,
+    )
 
 
 def _networks(what: Inventory, patterns: int | None) -> tuple[NetworkNeed, ...]:
