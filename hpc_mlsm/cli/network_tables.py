@@ -20,6 +20,7 @@ def networks_table(needs: Sequence[NetworkNeed]) -> Table:
     rows = [
         ("patterns an epoch, rarer classes several times", [f"{need.visits:,}" for need in needs]),
         ("one epoch, all ranks together", [duration(need.epoch_s) for need in needs]),
+        ("of it waiting for input", [f"{need.waiting:.0%}" for need in needs]),
         ("one training of all epochs", [duration(need.training_s) for need in needs]),
         ("cross-validation, one fold a rank at a time", [duration(need.folds_s) for need in needs]),
         ("memory of a GPU", [size(need.device_bytes) if need.device_bytes else "" for need in needs]),

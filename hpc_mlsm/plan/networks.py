@@ -14,6 +14,9 @@ for matrices in TF32, for convolutions in one dimension with few channels. A sit
 CORE_FLOPS = {"paper": 1.6e11, "residual": 1.0e11}
 """Measured on one core with AVX-512, in batches of 32 to 64 patterns."""
 
+READ_VALUES = 4.5e7
+"""Points of patterns that the reading thread of one rank decompresses, scales and mixes in a second; measured."""
+
 LINK_BYTES = 1.0e10
 """Bytes a second between ranks, of the gradients that they add up: an assumption, for the slower of usual links."""
 
@@ -68,6 +71,8 @@ class NetworkNeed:
         Patterns that one epoch takes, with those that come more than once.
     epoch_s, training_s
         Of one training on all ranks together; the latter for all epochs, where it does not end earlier.
+    waiting
+        Share of an epoch for which ranks wait for their input: those that compute faster than they can read.
     folds_s
         All folds, each on one rank, as ranks come free.
     device_bytes, rank_bytes
@@ -87,6 +92,7 @@ class NetworkNeed:
     folds: int
     epoch_s: float
     training_s: float
+    waiting: float
     folds_s: float
     device_bytes: float
     rank_bytes: float
@@ -114,17 +120,20 @@ def network_need(
     cost = network_cost(settings, n_points, len(counts))
     patterns, all_visits = sum(counts), visits_of(counts, settings)
 
-    def epoch(left_out: int) -> tuple[int, float]:
+    def epoch(left_out: int, ranks: int) -> tuple[int, float, float]:
+        """Visits, and seconds of computing and of reading."""
         visits = round(all_visits * max(1, folds - left_out) / folds)
-        return visits, (visits * cost.training_flop + patterns / folds * cost.forward_flop) / on.flops
+        flop = visits * cost.training_flop + patterns / folds * cost.forward_flop
+        sums = math.ceil(visits / settings.batch) * _exchanged(cost, ranks) / LINK_BYTES
+        return visits, flop / on.flops / ranks + sums, visits * n_points / READ_VALUES / ranks
 
-    visits, alone_s = epoch(1)
-    exchanged = 2 * 4.0 * cost.parameters * (ranks - 1) / ranks
-    epoch_s = alone_s / ranks + math.ceil(visits / settings.batch) * exchanged / LINK_BYTES
+    visits, computing_s, reading_s = epoch(1, ranks)
+    epoch_s, fold_s = max(computing_s, reading_s), max(epoch(2, 1)[1:])
     rows = math.ceil(settings.batch / ranks)
     return NetworkNeed(
         network="cnn-paper" if settings.network == "paper" else "cnn",
-        basis=f"{cost.training_flop / 1e9:.3g} GFLOP a pattern and step, {on.basis}",
+        basis=f"{cost.training_flop / 1e9:.3g} GFLOP a pattern and step, {on.basis}; a rank reads "
+        f"{READ_VALUES / n_points:.0f} patterns/s, measured",
         ranks=ranks,
         patterns=patterns,
         visits=visits,
@@ -132,13 +141,19 @@ def network_need(
         folds=folds,
         epoch_s=epoch_s,
         training_s=START_S + epoch_s * settings.epochs,
-        folds_s=math.ceil(folds / ranks) * (START_S + epoch(2)[1] * settings.epochs),
+        waiting=1 - computing_s / epoch_s,
+        folds_s=math.ceil(folds / ranks) * (START_S + fold_s * settings.epochs),
         device_bytes=0.0 if on.kind == "cpu" else GPU_BYTES + _device_bytes(cost, rows),
         rank_bytes=RANK_BYTES + ROW_BYTES * patterns + _rank_bytes(cost, on, rows),
         read_bytes=visits * n_points * 4.0 * STORED_SHARE,
-        exchanged_bytes=exchanged,
+        exchanged_bytes=_exchanged(cost, ranks),
         disk_bytes=(1 + 2 + 1 + 1) * 4.0 * cost.parameters,
     )
+
+
+def _exchanged(cost: NetworkCost, ranks: int) -> float:
+    """What a rank sends in a step, for gradients to be summed around a ring."""
+    return 2 * 4.0 * cost.parameters * (ranks - 1) / ranks
 
 
 def _rank_bytes(cost: NetworkCost, on: Accelerator, rows: int) -> float:

@@ -4,7 +4,7 @@ import pytest
 from test_site_needs import inventory
 
 from hpc_mlsm.models.cnn_settings import CnnSettings
-from hpc_mlsm.plan.networks import LINK_BYTES, START_S, Accelerator, network_need, of_cores, visits_of
+from hpc_mlsm.plan.networks import LINK_BYTES, READ_VALUES, START_S, Accelerator, network_need, of_cores, visits_of
 from hpc_mlsm.plan.refusals import refusals
 from hpc_mlsm.plan.shape import StageShape
 from hpc_mlsm.plan.stages import stage_need
@@ -31,6 +31,15 @@ def test_the_published_training_takes_what_its_operations_take() -> None:
     assert (one.folds_s, eight.folds_s) == (pytest.approx(10 * fold, rel=0.01), pytest.approx(2 * fold, rel=0.01))
 
 
+def test_a_rank_that_computes_faster_than_it_reads_waits() -> None:
+    slow, fast = (
+        network_need(CnnSettings(), 4501, EQUAL, 10, Accelerator("gpu", flops, None, ""), 1) for flops in (1e12, 1e14)
+    )
+    assert slow.waiting == 0
+    assert fast.epoch_s == pytest.approx(0.9 * 283_003 * 4501 / READ_VALUES, rel=1e-3)
+    assert fast.waiting == pytest.approx(1 - slow.epoch_s / 100 / fast.epoch_s, rel=1e-3)
+
+
 def test_rarer_classes_are_counted_as_often_as_they_are_drawn() -> None:
     assert visits_of((100, 50, 0, 1), CnnSettings()) == 300
     assert visits_of((100, 50, 0, 1), CnnSettings(oversample=False)) == 151
@@ -53,10 +62,13 @@ def test_what_a_projection_rests_on_is_said_with_it() -> None:
     (assumed, *_) = network_needs(PAPER, 4501, EQUAL, gpu_of(None))
     assert assumed.basis == (
         "3.94 GFLOP a pattern and step, 15 TFLOP/s in training, which is assumed, not measured (gpu_tflops of a "
-        "site's profile)"
+        "site's profile); a rank reads 9998 patterns/s, measured"
     )
     (here,) = network_needs(CnnSettings(), 4501, EQUAL, of_cores(CnnSettings(), 2), (1,))
-    assert here.basis == "0.358 GFLOP a pattern and step, 100 GFLOP/s of a core, measured on one with AVX-512"
+    assert here.basis == (
+        "0.358 GFLOP a pattern and step, 100 GFLOP/s of a core, measured on one with AVX-512; a rank reads 9998 "
+        "patterns/s, measured"
+    )
 
 
 def test_on_a_site_each_rank_has_a_gpu_and_its_part_of_the_node() -> None:
