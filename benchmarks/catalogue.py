@@ -1,6 +1,6 @@
 """The catalogue: CIFs read a second, synthetic structures made a second, queries and duplicates at 500 000 rows.
 
-    python benchmarks/catalogue.py --cifs FOLDER [--copies 20] [--rows 500000] [--json FILE]
+    python benchmarks/catalogue.py --cifs FOLDER [--copies 20] [--made 25000] [--rows 500000] [--json FILE]
 
 CIFs are copied with distinct content, so that none is recognised. Rates are for one core (process time) unless said
 otherwise. The projection assumes cores that read as fast as this one, 64 a node, and one process that writes.
@@ -9,11 +9,13 @@ otherwise. The projection assumes cores that read as fast as this one, 64 a node
 import argparse
 import itertools
 import os
+import sqlite3
 import statistics
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -129,18 +131,47 @@ def row(what: str, n: int, cpu_s: float, wall_s: float | None = None) -> dict[st
     return line | ({"wall_s": wall_s} if wall_s is not None else {})
 
 
-def large(rows: int, work: Path) -> Iterator[dict[str, Any]]:
+def multiplied(path: Path, times: int) -> None:
+    """Fill a catalogue up with copies of its structures under other ids, each a little larger than the last."""
+    with closing(sqlite3.connect(path)) as database:
+        names = [row[1] for row in database.execute("PRAGMA table_info(structures)")]
+        indices = list(database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"))
+        for name, _ in indices:
+            database.execute(f"DROP INDEX {name}")
+        (count,) = database.execute("SELECT max(key) FROM structures").fetchone()
+        for copy in range(1, times):
+            shift, scale = copy * count, 1.0 + 0.004 * copy
+            changed = {"key": f"key + {shift}", "id": f"id || '-{copy}'", "content_hash": f"content_hash || '-{copy}'"}
+            changed |= {edge: f"{edge} * {scale}" for edge in "abc"}
+            changed |= {"volume": f"volume * {scale**3}", "density": f"density / {scale**3}"}
+            values = ", ".join(changed.get(name, name) for name in names)
+            database.execute(f"INSERT INTO structures SELECT {values} FROM structures WHERE key <= {count}")
+            database.execute(
+                f"INSERT INTO atoms SELECT structure + {shift}, sites FROM atoms WHERE structure <= {count}"
+            )
+            database.execute(
+                f"INSERT INTO structure_elements SELECT element, structure + {shift} FROM structure_elements "
+                f"WHERE structure <= {count}"
+            )
+        for _, sql in indices:
+            database.execute(sql)
+        database.commit()
+
+
+def large(made: int, rows: int, work: Path) -> Iterator[dict[str, Any]]:
     """Rates of making and storing synthetic structures, then queries, selections and duplicates."""
     path = work / "large.sqlite"
     made_s = store_s = 0.0
     with Catalogue(path) as catalogue:
-        for task in synthetic_tasks(SubstitutedSettings(count=rows)):
+        for task in synthetic_tasks(SubstitutedSettings(count=made)):
             _, seconds, result = timed(lambda task=task: make_synthetic(task))
             made_s += seconds
             _, seconds, _ = timed(lambda result=result: store_result(catalogue, result))
             store_s += seconds
-        yield row("synthetic structures made", rows, made_s)
-        yield row("synthetic structures stored", rows, store_s)
+        yield row("synthetic structures made", made, made_s)
+        yield row("synthetic structures stored", made, store_s)
+    multiplied(path, max(1, rows // made))
+    with Catalogue(path) as catalogue:
         wall, cpu, _ = timed(lambda: close_revision(catalogue, "benchmark"))
         yield row("first revision closed", rows, cpu, wall)
         wall, cpu, _ = timed(lambda: close_revision(catalogue, "benchmark"))
@@ -174,6 +205,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cifs", type=Path, help="folder of CIFs to copy")
     parser.add_argument("--copies", type=int, default=20)
+    parser.add_argument("--made", type=int, default=25_000, help="synthetic structures to make; copied up to --rows")
     parser.add_argument("--rows", type=int, default=500_000)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -183,7 +215,7 @@ def main() -> None:
             rows += reading(options.cifs, options.copies, Path(folder))
             rows += projection({line["what"]: line["per_s"] for line in rows})
         if options.rows:
-            rows += large(options.rows, Path(folder))
+            rows += large(min(options.made, options.rows), options.rows, Path(folder))
     report("catalogue", rows, options.json)
 
 

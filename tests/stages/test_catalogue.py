@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from deadly_parser import parse_or_die
 from slurm_lab import slurm_lab
 from small_run import opened, small_config
 
@@ -174,6 +175,20 @@ def test_queries_cannot_change_anything(tmp_path: Path) -> None:
         catalogue.diff(f"{tmp_path / 'run'}@7", str(path))
     with pytest.raises(StoreError, match="cannot be written"):
         catalogue.backup(path, tmp_path / "nowhere" / "copy.sqlite")
+
+
+@pytest.mark.slow
+def test_a_file_that_kills_its_worker_is_found_and_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "cifs"
+    for number in range(8):
+        write(folder, f"{number}.cif", cif("Ni", 3.0 + number / 100) + ("# DEADLY\n" if number == 5 else ""))
+    monkeypatch.setattr(ingest, "parse_files", parse_or_die)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    workers = ("executor.kind=local", "executor.workers=1", "executor.retries=0")
+    summary = ingested(tmp_path / "run", folder, *workers)
+    assert (summary.structures, summary.rejects) == (7, 1)
+    _, rows = catalogue.query(tmp_path / "run" / "catalog.sqlite", "SELECT id, reason FROM rejects", 0)
+    assert rows == [("5", "parser_error")]
 
 
 def test_new_columns_come_with_every_structure(tmp_path: Path) -> None:
