@@ -121,6 +121,7 @@ def test_a_second_run_finds_everything_there(answered, model, stack):
     assert (path / "archive" / "frames.csv").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_worker_processes_give_the_same_as_one(answered, model, stack, tmp_path):
     path, _ = answered
