@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SINGLE_POINTS = 400
-"""Up to so many frames each is drawn with its uncertainty; of more, medians and quantiles of neighbours are."""
+"""Up to so many values each is drawn with its uncertainty; of more, medians and quantiles of neighbours are."""
 
 FEW_POINTS = 60
 """Up to so many frames uncertainties are bars, and bands of more."""
 
 MOST_PANELS = 12
 LEAST_FITTED = 0.02
-"""Share of the frames that a parameter must have values for to get a panel."""
+"""Share of the refined frames that a parameter must have values for to get a panel."""
 
 
 def components_figure(answer: ArchiveAnswer) -> "Figure":
@@ -141,7 +141,8 @@ def _panels(answer: ArchiveAnswer) -> list[tuple[str, list[RefinedValues]]]:
     """Label and series of each panel: R_w, which has none, then what was refined in enough frames."""
     fits = answer.fits
     assert fits is not None
-    found = [one for one in refined_values(fits, answer.classes) if one.refined and one.known.mean() >= LEAST_FITTED]
+    least = LEAST_FITTED * float(np.isfinite(fits.r_w).sum())
+    found = [one for one in refined_values(fits, answer.classes) if one.refined and one.known.sum() >= least]
     frames: dict[str, int] = {}
     for one in found:
         frames[one.structure] = max(frames.get(one.structure, 0), int(one.known.sum()))
@@ -162,11 +163,11 @@ def draw_series(
     colour: str,
     label: str,
 ) -> None:
-    """A value along the series: points with uncertainties, or of a long one medians with the middle 90 %."""
-    if len(x) <= SINGLE_POINTS:
-        good = np.isfinite(y)
+    """A value along the series: points with uncertainties, or of many values medians with the middle 90 %."""
+    good = np.isfinite(y)
+    if good.sum() <= SINGLE_POINTS:
         spread = np.zeros(good.sum()) if errors is None else np.nan_to_num(errors[good], nan=0.0, posinf=0.0)
-        few = len(x) <= FEW_POINTS
+        few = good.sum() <= FEW_POINTS
         axes.errorbar(
             x[good], y[good], spread if few else None, color=colour, fmt="o-", markersize=2.6 if few else 1.6,
             linewidth=0.8, elinewidth=0.8, label=label,

@@ -102,3 +102,16 @@ def test_a_series_that_goes_up_and_down_is_drawn_over_its_frames():
 def test_results_of_different_archives_are_refused():
     with pytest.raises(RunError, match="results of different archives"):
         replace(sample_answer(), names=["one frame"])
+
+
+def test_few_fits_of_a_long_archive_are_drawn_one_by_one():
+    answer = sample_answer(1000)
+    few = np.isfinite(answer.fits.r_w) & (np.arange(1000) % 60 == 0)
+    hidden = {name: {key: np.where(few, one, np.nan) for key, one in getattr(answer.fits, name).items()}
+              for name in ("values", "uncertainties")}  # fmt: skip
+    sparse = replace(answer, fits=replace(answer.fits, r_w=np.where(few, answer.fits.r_w, np.nan), **hidden))
+    with drawing():
+        figure = archive_curves.parameters_figure(sparse)
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(shown) > 4
+    assert len(shown[0].get_lines()[0].get_xdata()) == few.sum()
