@@ -29,7 +29,7 @@ from hpc_mlsm.structures.structure import Reject, Structure
 
 MOST_FIGURES = 6
 MOST_ROWS = 40
-MOST_COLUMNS = 4
+MOST_COLUMNS = 3
 
 
 def refine_patterns(
@@ -95,7 +95,7 @@ def _of_files(targets: list[str], structures: list[Path], config: RunConfig) -> 
 def _first_structure(path: Path) -> Structure:
     found, rejects = read_cif(path)
     if not found:
-        raise StructureError("no_structure", rejects[0].detail if rejects else f"{path} holds no structure")
+        raise StructureError("no_structure", f"{path}: {rejects[0].detail if rejects else 'it holds no structure'}")
     return found[0]
 
 
@@ -132,10 +132,10 @@ def fits_table(series: Series, found: GatheredFits) -> Table:
     shown = [key for key in cells_first if not _tied(key, found)][:MOST_COLUMNS]
     table = Table(title=f"{len(series)} frames" + ("" if len(series) <= MOST_ROWS else f", the first {MOST_ROWS}"))
     known = series.coordinate is not None and bool(np.isfinite(series.coordinate).all())
-    for heading in ("frame", *([f"{series.coordinate_name} / {series.coordinate_unit}"] if known else []), "r_w"):
+    for heading in ("frame", *([f"{series.coordinate_name}\n({series.coordinate_unit})"] if known else []), "r_w"):
         table.add_column(heading, justify="right", no_wrap=True)
     for key in shown:
-        heading = f"{key} / {found.units[key]}" if found.units[key] else key
+        heading = f"{key}\n({found.units[key]})" if found.units[key] else key
         table.add_column(heading, justify="right", no_wrap=True)
     for k in range(min(len(series), MOST_ROWS)):
         cells = [escape(Path(series.names[k]).stem), *([f"{series.coordinate[k]:g}"] if known else [])]  # type: ignore[index]
