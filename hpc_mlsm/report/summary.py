@@ -75,7 +75,8 @@ def _folds(content: ReportContent) -> list[Markup]:
     if not trained:
         return []
     found = best(trained)
-    beside = f", the commonest for {percent(dummy[0].mean_std('accuracy')[0])}" if dummy else ""
+    floor = percent(dummy[0].mean_std("accuracy")[0]) if dummy else ""
+    beside = f"; always naming the commonest one is right for {floor}" if floor else ""
     return [
         Markup("{} names the right crystal system for {} of the patterns of structures it has not seen{}.").format(
             _bold(found.model), _bold(percent(found.mean_std("accuracy")[0])), beside

@@ -11,7 +11,7 @@ from hpc_mlsm.evaluation.fold_files import FoldStudy
 from hpc_mlsm.evaluation.fold_scores import CrossValidation, cross_validation_scores, dummy_probabilities
 from hpc_mlsm.report.content import ForestTraining, ReportContent
 from hpc_mlsm.report.doubts import doubts_of
-from hpc_mlsm.report.fold_figures import confusion_figure, models_figure
+from hpc_mlsm.report.fold_figures import OPAQUE, confusion_figure, models_figure
 from hpc_mlsm.report.page import render
 from hpc_mlsm.report.style import drawing
 from hpc_mlsm.structures.labels import CRYSTAL_SYSTEMS
@@ -65,7 +65,7 @@ def test_rows_of_the_confusion_figure_are_shares_of_the_class_and_absent_classes
         (axes,) = confusion_figure(result).axes
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == [name for k, name in enumerate(CRYSTAL_SYSTEMS) if k != NONE_OF]
-    opacity = np.array([patch.get_alpha() for patch in axes.patches]).reshape(6, 6)
+    opacity = np.array([patch.get_alpha() for patch in axes.patches]).reshape(6, 6) / OPAQUE
     assert opacity.sum(axis=1) == pytest.approx(np.ones(6))
     assert opacity[1, 1] == pytest.approx(result.confusion[1, 1] / result.confusion[1].sum())
 
@@ -88,6 +88,9 @@ def test_runs_without_groups_do_not_ask_for_them() -> None:
     shown = words(empty_content(folds=study("forest", "dummy"), forests=forests, grouped=False))
     assert "Not run yet: ingest, predict" in shown
     assert "grouped" not in shown
+    answered = words(empty_content(answers_page="../predictions/predictions.html", grouped=False))
+    assert "What the models say of measured patterns" in answered
+    assert "No pattern has been classified" not in answered
     assert "forest 250 30 14 10 4" in shown
 
 
