@@ -12,8 +12,10 @@ from hpc_mlsm.models.bundle import bundle_info, read_manifest
 from hpc_mlsm.runtime.lock import LOCK_NAME
 from hpc_mlsm.runtime.lock_holder import process_start, read_holder
 from hpc_mlsm.stages import powder_status
+from hpc_mlsm.stages.archive_input import predictions_folder
 from hpc_mlsm.stages.evaluate import MODEL, load_evaluation
 from hpc_mlsm.stages.group import current_groups
+from hpc_mlsm.stages.predict_archive import INDEX
 from hpc_mlsm.stages.run_directory import RunDirectory
 from hpc_mlsm.stages.simulate import config_hash, quarantined, selected_keys
 from hpc_mlsm.stages.train import expected_fingerprint
@@ -31,6 +33,13 @@ class StageStatus:
 
 def run_status(run: RunDirectory, config: RunConfig) -> list[StageStatus]:
     """State of every stage, in their order."""
+    if config.predict.model is not None:  # a run of an archive, which another one trained the model for
+        return [
+            _file_status("predict", predictions_folder(run) / INDEX),
+            _file_status("decompose", run.decomposition),
+            _file_status("refine", run.refinement / "refinement.nxs"),
+            _file_status("report", run.morning_report),
+        ]
     return [
         _guarded("ingest", _ingest, run, config),
         _guarded("simulate", _simulate, run, config),

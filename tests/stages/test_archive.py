@@ -14,12 +14,16 @@ import pytest
 
 from hpc_mlsm.archive.synthetic_archive import Crystallisation, write_synthetic_archive
 from hpc_mlsm.config.load import parse_config
+from hpc_mlsm.config.site import SiteProfile
 from hpc_mlsm.errors import HpcMlsmError
 from hpc_mlsm.runtime.events import EventBus, TaskFinished, ignore
 from hpc_mlsm.scattering.conditions import PdfGrid
 from hpc_mlsm.stages import archive, evaluate, group, ingest, simulate, train
+from hpc_mlsm.stages.archive_plan import plan_archive
 from hpc_mlsm.stages.context import open_run
 from hpc_mlsm.stages.run_directory import RunDirectory
+from hpc_mlsm.stages.status import run_status
+from hpc_mlsm.stages.submit import job_scripts
 from hpc_mlsm.structures.starter import starter_set
 
 FRAMES = 90
@@ -145,6 +149,33 @@ def test_a_damaged_shard_of_frames_is_made_again(answered, model, stack):
     _run(_config(stack, model), path)
     assert shard.read_bytes() == whole
     assert (path / "archive" / "frames.csv").read_bytes() == before
+
+
+def test_an_archive_is_submitted_as_a_chain_of_its_steps(model, stack, tmp_path):
+    run, config = RunDirectory(tmp_path / "run"), _config(stack, model)
+    jobs = job_scripts(run, config, SiteProfile())
+    assert [job.stage for job in jobs] == list(archive.STEPS)
+    for job in jobs:
+        words = list(job.command)
+        start = words.index("archive")
+        assert words[start : start + 4] == ["archive", str(run.path), "--only", job.stage]
+
+
+def test_status_of_an_archive_run_tells_of_its_steps(answered, model, stack):
+    path, _ = answered
+    found = run_status(RunDirectory(path), _config(stack, model))
+    assert [(one.stage, one.state) for one in found] == [(step, "done") for step in archive.STEPS]
+
+
+def test_the_plan_of_an_archive_rests_on_frames_that_were_timed(model, stack, tmp_path):
+    planned = plan_archive(_config(stack, model), tmp_path, model)
+    assert planned.frames == FRAMES
+    assert 0 < planned.timed <= FRAMES
+    assert planned.usable > 0.9
+    assert planned.seconds > 0
+    assert not planned.refusals
+    assert planned.budget is not None
+    assert planned.budget.least <= 40
 
 
 @pytest.mark.slow
