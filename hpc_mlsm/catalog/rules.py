@@ -31,10 +31,12 @@ def rules_of(selection: Selection) -> list[Rule]:
 def _of_elements(selection: Selection) -> Iterator[Rule]:
     if selection.required:
         # The table of elements leads to the rows, so that rare elements are found without looking at all others.
-        conditions = (
-            f"key IN (SELECT structure FROM structure_elements WHERE element = '{symbol}')"
-            for symbol in sorted(selection.required)
-        )
+        first, *others = sorted(selection.required)
+        conditions = [f"key IN (SELECT structure FROM structure_elements WHERE element = '{first}')"]
+        conditions += [
+            f"EXISTS (SELECT 1 FROM structure_elements WHERE element = '{symbol}' AND structure = key)"
+            for symbol in others
+        ]
         yield Rule("required", _words(selection.required), " AND ".join(conditions))
     if selection.allowed:
         allowed = _test(lambda held: held <= selection.allowed)

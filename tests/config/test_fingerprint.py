@@ -53,7 +53,14 @@ def changes(value: Any) -> Iterator[Any]:
 
 def other(name: str, old: Any) -> Any:
     """A valid value that differs."""
-    choices = {"engine": "diffpy", "linkage": "leader", "trees": "vector", "device": "cuda", "kind": "inline"}
+    choices = {
+        "engine": "diffpy",
+        "linkage": "leader",
+        "trees": "vector",
+        "device": "cuda",
+        "kind": "inline",
+        "models": ("cnn",),
+    }
     if name in choices:
         return choices[name]
     if isinstance(old, bool) or old is None:
@@ -65,10 +72,12 @@ def other(name: str, old: Any) -> Any:
     if name == "allowed":
         return old | {"Y"} if old else old | {"La"}
     if isinstance(old, frozenset):
-        values = {"space_groups": 1, "chemistry": "organic", "systems": "cubic"}
+        values = {"space_groups": 1, "chemistry": "organic", "systems": "cubic", "without": "retracted"}
         return old | {values.get(name, "La")}
     if isinstance(old, tuple) and old and isinstance(old[0], float):
         return (old[0], old[1] + 1e-9)
+    if name == "one_of":
+        return (*old, frozenset({"La"}))
     if isinstance(old, tuple):
         return (*old, Path("more.gr"))
     return type(old)(f"{old}x")
