@@ -60,6 +60,7 @@ NOISY = PeakSettings(min_height=0.01, min_prominence=0.01, noise_factor=7.0, smo
 """For models that are trained on patterns with noise, or asked about measured ones."""
 
 _STRETCH = 4.0
+_CORRELATED = 3.0
 _QUARTER = 0.3186
 """Of a normal distribution's absolute values a quarter lie below so many standard deviations."""
 
@@ -127,7 +128,7 @@ def find_peak_table(
     for row, pattern in enumerate(patterns):
         _check_finite(pattern, row)
         smooth = pattern if window is None else np.correlate(pattern, window, mode="same")
-        noise = _noise(pattern, window, grid) if settings.noise_factor else None
+        noise = _noise(pattern, smooth, window, grid) if settings.noise_factor else None
         peaks = _peaks_of(smooth, noise, settings)
         count[row] = len(peaks)
         if len(peaks):
@@ -167,18 +168,36 @@ def _peaks_of(
 
 
 def _noise(
-    pattern: NDArray[np.floating], window: NDArray[np.float64] | None, grid: NDArray[np.float64]
+    pattern: NDArray[np.floating],
+    smooth: NDArray[np.floating],
+    window: NDArray[np.float64] | None,
+    grid: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Standard deviation of the noise that the filter leaves, at every point.
 
-    Second differences of white noise are √6 times as noisy. Exact zeros among them are no measurement.
+    From neighbours, as if they were independent, and from smoothed points a filter's width apart, which are so even
+    where a file was smoothed or interpolated before; the larger counts. Peaks in crowded stretches raise the second,
+    which therefore counts for ``_CORRELATED`` times the first at most.
     """
-    size = np.abs(np.diff(pattern, 2))
     stretch = max(3, round(_STRETCH / float(grid[1] - grid[0])))
-    spread = np.zeros(len(pattern))
+    near = _spread(pattern, 1, stretch)
+    if window is None:
+        return near
+    near *= float(np.sqrt(np.square(window).sum()))
+    far = _spread(smooth, len(window), stretch)
+    return np.clip(far, near, _CORRELATED * near)
+
+
+def _spread(values: NDArray[np.floating], lag: int, stretch: int) -> NDArray[np.float64]:
+    """Standard deviation of noise in values that are independent so many steps apart.
+
+    Their second differences are √6 times as noisy. Exact zeros among them are no measurement.
+    """
+    size = np.abs(values[: -2 * lag] - 2.0 * values[lag:-lag] + values[2 * lag :])
+    spread = np.zeros(len(values))
     for start in range(0, len(size), stretch):
         part = size[start : start + stretch]
         part = part[part > 0.0]
-        spread[start : start + stretch + 2] = np.quantile(part, 0.25) / _QUARTER if len(part) > 2 else 0.0
-    passed = 1.0 if window is None else float(np.sqrt(np.square(window).sum()))
-    return spread * (passed / np.sqrt(6.0))
+        last = len(values) if start + stretch >= len(size) else start + stretch + lag
+        spread[start + lag if start else 0 : last] = np.quantile(part, 0.25) / _QUARTER if len(part) > 2 else 0.0
+    return spread / np.sqrt(6.0)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import uniform_filter1d
 from scipy.signal import find_peaks
 
 from hpc_mlsm.errors import PatternError
@@ -97,3 +98,15 @@ def test_what_is_not_finite_is_refused_with_its_row(bad: float) -> None:
 def test_another_grid_is_refused() -> None:
     with pytest.raises(PatternError, match="do not lie on a grid of 4501 points"):
         find_peak_table(np.ones((2, 10)), GRID)
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_noise_is_no_peak_where_a_file_was_smoothed_before(width: int) -> None:
+    rng = np.random.default_rng(0)
+    grid = np.arange(0.0, 90.01, 0.02)
+    centres = np.linspace(12.0, 84.0, 12)
+    clean = np.exp(-(((grid[:, None] - centres) / 0.08) ** 2)).sum(axis=1)
+    noise = uniform_filter1d(rng.normal(0.0, 0.02, (10, len(grid))), width, axis=1)
+    counts = find_peak_table(clean + 0.2 + noise, grid, NOISY).count
+    assert counts.min() >= 12
+    assert counts.mean() < 14.5  # by neighbouring points alone the smoothed ones have about 150
