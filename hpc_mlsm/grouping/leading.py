@@ -50,9 +50,11 @@ def choose_directions(sample: Panel, threshold: float) -> Directions | None:
         Smallest correlation that is looked for.
     """
     points = sample.unit.shape[1]
-    leading = _leading(sample.unit, max(NUMBERS))
+    # Found in one half and judged by the other: directions fit the patterns that they come from better than all others.
+    leading = _leading(sample.unit[::2], max(NUMBERS))
+    others = Panel(sample.patterns[1::2], sample.unit[1::2], sample.mean[1::2], sample.scale[1::2])
     tried = [
-        Directions(basis, _candidates(bounding_vectors(sample, basis), threshold))
+        Directions(basis, _candidates(bounding_vectors(others, basis), threshold))
         for basis in (leading[:, :k] for k in NUMBERS if k <= min(leading.shape[1], points // 2))
     ]
     fitting = [one for one in tried if one.candidates <= CANDIDATE_SHARE]

@@ -51,7 +51,7 @@ def test_edges_are_those_of_float64_however_patterns_are_cut_into_panels(tmp_pat
 
 
 @pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize("threshold", [0.8, 0.95, 0.99])
+@pytest.mark.parametrize("threshold", [0.9, 0.95, 0.99])
 def test_bounds_leave_the_edges_as_they_are_to_the_last_bit(tmp_path: Path, seed: int, threshold: float):
     patterns = series(seed, 300)
     patterns[5] = 2.5  # a constant
