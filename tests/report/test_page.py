@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import time
 from base64 import b64encode
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -192,9 +191,7 @@ def test_a_simulated_sample_is_called_one():
 
 def test_many_patterns_stay_bounded_and_the_report_says_what_it_leaves_out():
     many = tuple(pattern(f"frame-{n:04}", [candidate(k, 0.2) for k in range(1, 11)]) for n in range(500))
-    start = time.perf_counter()
     text = render(full_content(patterns=many))
-    assert time.perf_counter() - start < 30  # 2 s on an idle machine
     # 24 figures of about 40 kB, 500 rows of about 0.6 kB, and 0.2 MB for the rest.
     assert len(text) < 3e6
     parsed = Page(text)
