@@ -11,6 +11,7 @@ from hpc_mlsm.models.peak_features import NOISY, PeakSettings
 
 DataSet = Literal["full", "organic", "inorganic"]
 ModelName = Literal["forest", "extra_trees", "cnn", "cnn-paper"]
+SymmetrySource = Literal["stated", "found"]
 FORESTS: tuple[ModelName, ...] = ("forest", "extra_trees")
 
 
@@ -22,6 +23,9 @@ class ClassifySettings:
     ----------
     label
         What they tell apart: the crystal systems.
+    symmetry
+        ``found`` teaches structures stated as P1 with the symmetry that spglib finds within 0.01 Å, all others with
+        what is stated; ``stated`` takes the source at its word.
     data_sets
         Structures they learn from: ``full``, ``organic`` (metal–organic ones too) or ``inorganic``; each model is
         trained on each.
@@ -39,6 +43,7 @@ class ClassifySettings:
     """
 
     label: Literal["crystal_system"] = "crystal_system"
+    symmetry: SymmetrySource = "found"
     data_sets: Annotated[tuple[DataSet, ...], MinLen(1)] = ("full",)
     models: Annotated[tuple[ModelName, ...], MinLen(1)] | None = None
     cross_validate: bool = True

@@ -19,6 +19,7 @@ from hpc_mlsm.evaluation.fold_tables import (
     model_tables,
     per_class_table,
 )
+from hpc_mlsm.structures.labels import Relabelled
 
 DUMMY = "dummy"
 SCORES, RECORDS, TEXT = "scores.json", "scores.parquet", "tables.txt"
@@ -40,6 +41,8 @@ class FoldStudy:
         How many structures of each data set are made up.
     disjoint
         What is never on both sides of a fold.
+    relabelled
+        Structures that are taught with another symmetry than their source states.
     """
 
     fingerprint: str
@@ -47,12 +50,16 @@ class FoldStudy:
     excluded: Mapping[str, Mapping[str, int]]
     synthetic: Mapping[str, int]
     disjoint: str
+    relabelled: tuple[Relabelled, ...] = ()
 
     def tables(self) -> list[ScoreTable]:
-        """All tables, in the order in which they are read: classes, exclusions, models, each class, confusion."""
+        """All tables, in the order in which they are read: classes, exclusions, relabelled, models, each class,
+        confusion."""
         trained = [one for one in self.results if one.model != DUMMY]
-        found = [class_table(self.results), exclusion_table(self.excluded), *model_tables(self.results)]
-        return [*found, *map(per_class_table, trained), *map(confusion_table, trained)]
+        about = [class_table(self.results), exclusion_table(self.excluded)]
+        if self.relabelled:
+            about.append(relabelled_table(self.relabelled))
+        return [*about, *model_tables(self.results), *map(per_class_table, trained), *map(confusion_table, trained)]
 
 
 def exclusion_table(excluded: Mapping[str, Mapping[str, int]]) -> ScoreTable:
@@ -61,6 +68,13 @@ def exclusion_table(excluded: Mapping[str, Mapping[str, int]]) -> ScoreTable:
     rows: list[tuple[Cell, ...]] = [(reason, *(one.get(reason, 0) for one in excluded.values())) for reason in reasons]
     rows.append(("all", *(sum(one.values()) for one in excluded.values())))
     return ScoreTable("exclusions", "Structures left out, by reason", ("Reason", *excluded), tuple(rows))
+
+
+def relabelled_table(relabelled: Sequence[Relabelled]) -> ScoreTable:
+    """Structures stated as P1 that have more symmetry, and what they are taught as."""
+    columns = ("Structure", "Formula", "Stated", "Found", "Crystal system")
+    rows = tuple((one.id, one.formula, "P 1", one.found_symbol, one.found_system) for one in relabelled)
+    return ScoreTable("relabelled", "Structures stated as P1 that have more symmetry", columns, rows)
 
 
 def write_study(study: FoldStudy, folder: Path) -> None:
@@ -103,7 +117,8 @@ def read_study(folder: Path) -> FoldStudy | None:
             )
             for one in raw["results"]
         )
-        return FoldStudy(raw["fingerprint"], results, raw["excluded"], raw["synthetic"], raw["disjoint"])
+        changed = tuple(Relabelled(**one) for one in raw.get("relabelled", ()))
+        return FoldStudy(raw["fingerprint"], results, raw["excluded"], raw["synthetic"], raw["disjoint"], changed)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

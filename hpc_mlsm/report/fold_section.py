@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from hpc_mlsm.evaluation.fold_files import DUMMY, FoldStudy, exclusion_table
+from hpc_mlsm.evaluation.fold_files import DUMMY, FoldStudy, exclusion_table, relabelled_table
 from hpc_mlsm.evaluation.fold_scores import CrossValidation
 from hpc_mlsm.evaluation.fold_tables import Cell, class_table, model_tables, per_class_table
 from hpc_mlsm.report.fold_figures import confusion_figure, models_figure
@@ -27,7 +27,7 @@ def fold_figures(study: FoldStudy) -> Iterator[tuple[str, "Figure", str]]:
 def fold_values(study: FoldStudy | None) -> dict[str, Any]:
     """What the template shows, by the names it uses."""
     if study is None:
-        return {"fold_sets": (), "fold_classes": None, "fold_excluded": None}
+        return {"fold_sets": (), "fold_classes": None, "fold_excluded": None, "fold_relabelled": None}
     tables = model_tables(study.results)
     sets = [
         {
@@ -42,7 +42,12 @@ def fold_values(study: FoldStudy | None) -> dict[str, Any]:
         for (name, results), table in zip(by_data_set(study).items(), tables, strict=True)
     ]
     excluded = exclusion_table(study.excluded) if any(study.excluded.values()) else None
-    return {"fold_sets": sets, "fold_classes": class_table(study.results), "fold_excluded": excluded}
+    return {
+        "fold_sets": sets,
+        "fold_classes": class_table(study.results),
+        "fold_excluded": excluded,
+        "fold_relabelled": relabelled_table(study.relabelled) if study.relabelled else None,
+    }
 
 
 def by_data_set(study: FoldStudy) -> dict[str, list[CrossValidation]]:

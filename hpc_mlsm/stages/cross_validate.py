@@ -60,6 +60,7 @@ def run(context: RunContext) -> FoldStudy | None:
         {part.name: part.excluded for part in sets},
         {part.name: part.synthetic for part in sets},
         config.classify.folds.disjoint,
+        tuple(sorted({one for part in sets for one in part.relabelled}, key=lambda one: one.id)),
     )
     write_study(study, context.run.path / FOLDER)
     return study

@@ -15,8 +15,9 @@ from hpc_mlsm.errors import ConfigError, RunError
 from hpc_mlsm.evaluation.folds import Folds, FoldSettings, assign_folds, composition_key
 from hpc_mlsm.stages.run_directory import RunDirectory
 from hpc_mlsm.stages.simulate import quarantined
+from hpc_mlsm.stages.taught_symmetry import relabelled, taught_group
 from hpc_mlsm.store.patterns import PatternStore
-from hpc_mlsm.structures.labels import CRYSTAL_SYSTEMS, system_labels
+from hpc_mlsm.structures.labels import CRYSTAL_SYSTEMS, Relabelled, system_labels
 
 LEFT_OUT = -2
 """Fold of a structure that is not in the data set: neither trained on nor tested."""
@@ -34,25 +35,31 @@ class LabelledSet:
         Of the store.
     inside : bool (structures,)
         Which structures belong to it.
+    space_groups : int64 (structures,)
+        Numbers of the space groups that are taught.
     labels : int64 (structures,)
-        Indices into CRYSTAL_SYSTEMS.
+        Their crystal systems, as indices into CRYSTAL_SYSTEMS.
     compositions
         ``composition_key`` of each structure.
     synthetic
         How many of its structures are made up.
     excluded
         How many structures were left out, by reason.
+    relabelled
+        Structures of the set that are taught with another space group than their source states, by id.
     fingerprint
-        Names the patterns and which of them are in the set.
+        Names the patterns, which of them are in the set, and what was relabelled.
     """
 
     name: str
     ids: tuple[str, ...]
     inside: NDArray[np.bool_]
+    space_groups: NDArray[np.int64]
     labels: NDArray[np.int64]
     compositions: tuple[str, ...]
     synthetic: int
     excluded: dict[str, int]
+    relabelled: tuple[Relabelled, ...]
     fingerprint: str
 
     def folds(self, settings: FoldSettings) -> Folds:
@@ -105,22 +112,28 @@ def labelled_sets(run: RunDirectory, config: RunConfig) -> tuple[LabelledSet, ..
         summaries = list(catalogue.summaries(ids))
         chosen = {name: select_keys(catalogue, _narrowed(config.select, name)) for name in config.classify.data_sets}
         removed = {name: exclusions(catalogue, found) for name, found in chosen.items()}
-    labels = system_labels([one.space_group for one in summaries])
+        changed = relabelled(catalogue, summaries, config.classify.symmetry)
+    groups = np.array([taught_group(one, changed) for one in summaries], dtype=np.int64)
+    labels = system_labels(groups.tolist())
+    compositions = tuple(composition_key(one.formula, int(own)) for one, own in zip(summaries, groups, strict=True))
     sets = []
     for name, found in chosen.items():
         members = set(found.ids)
         inside = np.array([key in members for key in ids])
         made_up = sum(one.source == "synthetic" for one, own in zip(summaries, inside, strict=True) if own)
+        relabels = tuple(one for key, one in sorted(changed.items()) if key in members)
         sets.append(
             LabelledSet(
                 name=name,
                 ids=ids,
                 inside=inside,
+                space_groups=groups,
                 labels=labels,
-                compositions=tuple(composition_key(one.formula, one.space_group) for one in summaries),
+                compositions=compositions,
                 synthetic=made_up,
                 excluded={reason: number for reason, number in {**removed[name], **aside}.items() if number},
-                fingerprint=fingerprint(content, name, found.ids),
+                relabelled=relabels,
+                fingerprint=fingerprint(content, name, found.ids, *relabels),
             )
         )
         if len(np.unique(labels[inside])) < 2:

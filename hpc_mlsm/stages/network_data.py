@@ -53,7 +53,7 @@ def network_data(run: RunDirectory, config: RunConfig, part: LabelledSet, name: 
         classes=CRYSTAL_SYSTEMS,
         targets={
             "class": part.labels,
-            "space_group": np.array([one.space_group for one in summaries], dtype=np.int64) - 1,
+            "space_group": part.space_groups - 1,
             "cell": cell_targets(np.array([_cell(one) for one in summaries])),
         },
         train=part.inside & ~validation,

@@ -10,6 +10,7 @@ from hpc_mlsm.config.site import SiteProfile, memory_bytes
 from hpc_mlsm.models.cnn_settings import CnnSettings
 from hpc_mlsm.plan.networks import GPU_FLOPS, Accelerator, NetworkNeed, network_need
 from hpc_mlsm.stages.run_directory import RunDirectory
+from hpc_mlsm.stages.taught_symmetry import relabelled, taught_group
 from hpc_mlsm.structures.labels import CRYSTAL_SYSTEMS, system_labels
 
 GPUS = (1, 8)
@@ -21,7 +22,9 @@ FOLDS = 10
 def class_patterns(run: RunDirectory, config: RunConfig, ids: Sequence[str]) -> tuple[int, ...]:
     """Patterns of each crystal system that the structures of a run give."""
     with Catalogue(run.catalogue, read_only=True) as catalogue:
-        labels = system_labels([one.space_group for one in catalogue.summaries(ids)])
+        summaries = list(catalogue.summaries(ids))
+        changed = relabelled(catalogue, summaries, config.classify.symmetry)
+    labels = system_labels([taught_group(one, changed) for one in summaries])
     counted = np.bincount(labels, minlength=len(CRYSTAL_SYSTEMS)) * config.simulate.variants
     return tuple(int(count) for count in counted)
 

@@ -24,6 +24,7 @@ from hpc_mlsm.stages.forests import train_forest
 from hpc_mlsm.stages.network_data import mean_wavelength, network_data
 from hpc_mlsm.stages.networks import NetworkSummary, train_network
 from hpc_mlsm.stages.run_directory import RunDirectory
+from hpc_mlsm.stages.taught_symmetry import relabelling_note
 from hpc_mlsm.store.patterns import PatternStore
 from hpc_mlsm.structures.labels import CRYSTAL_SYSTEMS
 
@@ -88,7 +89,7 @@ def refuse_missing_packages(config: RunConfig) -> None:
 
 
 def note_what_is_learnt(context: RunContext, sets: tuple[LabelledSet, ...]) -> None:
-    """Say what is in each data set, what was left out and why, and what is made up."""
+    """Say what is in each data set, what was left out and why, what is made up, and what was relabelled."""
     for part in sets:
         counts = ", ".join(f"{number} {name}" for name, number in part.counts.items())
         left_out = ", ".join(f"{number} {reason}" for reason, number in part.excluded.items()) or "none"
@@ -97,6 +98,8 @@ def note_what_is_learnt(context: RunContext, sets: tuple[LabelledSet, ...]) -> N
             STAGE,
             f"data set {part.name}: {int(part.inside.sum())} structures ({counts}){made_up}; left out: {left_out}",
         )
+        if part.relabelled:
+            context.note(STAGE, f"data set {part.name}: {relabelling_note(part.relabelled)}")
 
 
 def forest_settings(config: RunConfig, name: ModelName) -> ForestSettings:

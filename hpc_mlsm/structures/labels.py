@@ -28,6 +28,31 @@ class SymmetryLabels:
     cell: tuple[float, float, float, float, float, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Relabelled:
+    """A structure that is taught with the space group that was found (number), not with the stated one."""
+
+    id: str
+    formula: str
+    stated: int
+    found: int
+
+    @property
+    def stated_system(self) -> str:
+        """Crystal system of the stated group."""
+        return CRYSTAL_SYSTEMS[system_index(self.stated)]
+
+    @property
+    def found_system(self) -> str:
+        """Crystal system of the group that was found."""
+        return CRYSTAL_SYSTEMS[system_index(self.found)]
+
+    @property
+    def found_symbol(self) -> str:
+        """Hermann-Mauguin symbol of the group that was found."""
+        return str(gemmi.find_spacegroup_by_number(self.found).hm)
+
+
 @lru_cache(maxsize=230)
 def system_index(space_group: int) -> int:
     """Index into CRYSTAL_SYSTEMS of the system that a space-group number belongs to.

@@ -16,10 +16,11 @@ from annotated_types import Ge, Interval
 from numpy.typing import NDArray
 
 from hpc_mlsm.errors import ConfigError, StructureError
+from hpc_mlsm.structures.found_symmetry import found_space_group
 from hpc_mlsm.structures.labels import CRYSTAL_SYSTEMS, system_index
 from hpc_mlsm.structures.structure import Cell, Site, Structure
 from hpc_mlsm.structures.symmetry import operations_of
-from hpc_mlsm.structures.synthetic_cell import drawn_cell, found_space_group, needed_stretch
+from hpc_mlsm.structures.synthetic_cell import SYMPREC, drawn_cell, needed_stretch
 from hpc_mlsm.structures.wyckoff import Position, positions_of
 
 _TRIES = 60
@@ -156,7 +157,7 @@ def _attempt(
         return None
     cell = Cell(axes[0], axes[1], axes[2], cell.alpha, cell.beta, cell.gamma)
     made = Structure(identity, "", cell, group, draft.space_group_symbol, draft.operations, sites, source="synthetic")
-    if not _DENSITY[0] <= made.density <= _DENSITY[1] or found_space_group(made) != group:
+    if not _DENSITY[0] <= made.density <= _DENSITY[1] or found_space_group(made, SYMPREC) != group:
         return None
     return made.annotated(made.formula, ())
 

@@ -1,10 +1,6 @@
-"""Cells of made-up crystals, and the checks that a made-up crystal must pass."""
+"""Cells of made-up crystals, and the distances that a made-up crystal must have."""
 
-import warnings
-
-import gemmi
 import numpy as np
-import spglib
 from numpy.typing import NDArray
 
 from hpc_mlsm.structures.structure import Cell, Structure
@@ -63,19 +59,3 @@ def needed_stretch(structure: Structure, radii: NDArray[np.float64]) -> float | 
     closest = closest_contact(structure, radii)
     needed = CLOSEST * 1.001 / closest if closest > 0 else np.inf
     return max(1.0, float(needed)) if needed <= MOST_STRETCH else None
-
-
-def found_space_group(structure: Structure, symprec: float = SYMPREC) -> int:
-    """Number of the space group that spglib finds for the atoms and cell; 0 where it finds none."""
-    atoms = structure.unit_cell
-    unit = gemmi.UnitCell(*structure.cell.parameters)
-    lattice = np.array(unit.orth.mat.tolist()).T
-    cell = (lattice.tolist(), atoms.fractional.tolist(), atoms.numbers.tolist())
-    with warnings.catch_warnings():
-        # spglib announces that what is None today will be an exception.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        try:
-            found = spglib.get_spacegroup(cell, symprec=symprec)
-        except spglib.SpglibError:
-            return 0
-    return int(str(found).rpartition("(")[2].rstrip(")")) if found else 0

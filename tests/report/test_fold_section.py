@@ -14,7 +14,7 @@ from hpc_mlsm.report.doubts import doubts_of
 from hpc_mlsm.report.fold_figures import OPAQUE, confusion_figure, models_figure
 from hpc_mlsm.report.page import render
 from hpc_mlsm.report.style import drawing
-from hpc_mlsm.structures.labels import CRYSTAL_SYSTEMS
+from hpc_mlsm.structures.labels import CRYSTAL_SYSTEMS, Relabelled
 
 NONE_OF = 5
 """A class without a pattern."""
@@ -81,6 +81,14 @@ def test_the_page_has_each_data_set_with_models_classes_and_what_was_left_out() 
     assert f"{mean:.3f} ({std:.3f})" in shown
     assert "extra_trees by crystal system" in shown
     assert "No structure is on both sides" in shown
+
+
+def test_structures_that_were_relabelled_are_listed() -> None:
+    changed = (Relabelled("TiO2_136", "TiO2", 1, 136),)
+    shown = words(empty_content(folds=study("forest", "dummy", relabelled=changed), grouped=False))
+    assert "1 structure stated as P1 has more symmetry" in shown
+    assert "TiO2_136 TiO2 P 1 P 42/m n m tetragonal" in shown
+    assert "stated as P1" not in words(empty_content(folds=study("forest", "dummy"), grouped=False))
 
 
 def test_runs_without_groups_do_not_ask_for_them() -> None:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from hpc_mlsm.errors import ConfigError, StructureError
+from hpc_mlsm.structures.found_symmetry import found_space_group
 from hpc_mlsm.structures.labels import CRYSTAL_SYSTEMS
 from hpc_mlsm.structures.structure import Structure
 from hpc_mlsm.structures.synthetic import SyntheticSettings, synthetic_structure, synthetic_structures
-from hpc_mlsm.structures.synthetic_cell import CLOSEST, found_space_group
+from hpc_mlsm.structures.synthetic_cell import CLOSEST, SYMPREC
 
 SETTINGS = SyntheticSettings(count=42, seed=1, max_atoms=64)
 
@@ -39,7 +40,7 @@ def brute_force_closest(structure: Structure) -> float:
 
 def test_spglib_finds_the_space_group_asked_for_with_other_tolerances_too(crystals: list[Structure]) -> None:
     for structure in crystals:
-        assert found_space_group(structure) == structure.space_group
+        assert found_space_group(structure, SYMPREC) == structure.space_group
         assert found_space_group(structure, 1e-4) == structure.space_group
     assert len({structure.space_group for structure in crystals}) > 20
     assert len({structure.content_hash for structure in crystals}) == len(crystals)
@@ -104,10 +105,10 @@ def test_limits_that_no_crystal_fits_end_in_a_reason() -> None:
 def test_an_atom_too_close_to_a_special_place_is_drawn_again() -> None:
     # Number 1266 of seed 0 was one whose stretched cell parted such images unequally.
     made = synthetic_structure(SyntheticSettings(count=1267), 1266)
-    assert found_space_group(made) == made.space_group
+    assert found_space_group(made, SYMPREC) == made.space_group
 
 
 def test_a_higher_symmetry_than_the_label_is_recognised() -> None:
     made = synthetic_structure(SyntheticSettings(count=1, space_groups=frozenset({225})), 0)
     lowered = replace(made, space_group=196)
-    assert found_space_group(lowered) == 225
+    assert found_space_group(lowered, SYMPREC) == 225
