@@ -42,7 +42,7 @@ def taught_group(one: Summary, changed: Mapping[str, Relabelled]) -> int:
 def relabelling_note(changed: Sequence[Relabelled]) -> str:
     """What was relabelled, in a sentence that names the first of many."""
     systems = sum(one.stated_system != one.found_system for one in changed)
-    named = ", ".join(f"{one.id} ({one.formula}) {one.found_system}, {one.found_symbol}" for one in changed[:NAMED])
+    named = ", ".join(f"{one.id} ({one.formula}) {one.found_system} {one.found_symbol}" for one in changed[:NAMED])
     more = f", and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
     subject = "1 structure stated as P1 has" if len(changed) == 1 else f"{len(changed)} structures stated as P1 have"
     return (
