@@ -3,7 +3,7 @@
 Python imports this module by its name. ``HPC_MLSM_RECORD`` is the folder for the notes, one file a process with the ids
 of the structures that were begun; its name tells the job, if any, as a plan made outside simulates a few structures
 to see how long they take. ``HPC_MLSM_POISON`` is ``segfault:ID`` or ``memory:ID``: what simulating that
-structure does to its process.
+structure does to its process; or ``gate:ID``: in a job it waits for a file ``open`` in the folder.
 """
 
 import importlib.abc
@@ -34,6 +34,8 @@ def _recorded(simulate: Any) -> Any:
                 file.write(f"{structure.id}\n")
         if structure.id == poison and how == "segfault":
             os.kill(os.getpid(), signal.SIGSEGV)
+        while structure.id == poison and how == "gate" and NOTE != "begun" and not Path(f"{folder}/open").exists():
+            time.sleep(0.1)
         blocks: list[bytes] = []
         while structure.id == poison and how == "memory":
             blocks.append(b"\1" * BLOCK_BYTES)

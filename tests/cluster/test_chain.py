@@ -31,6 +31,7 @@ def is_simulating(run: LabRun) -> bool:
 
 def test_a_chain_is_followed_while_it_runs_and_a_live_run_is_not_disturbed(made: Reference, folder: Path) -> None:
     run = begun(made, folder)
+    run.poison = f"gate:{made.ids[0]}"
     jobs = run.submit(until="group")
     wait_until(lambda: is_simulating(run), "the first tasks")
     status = hpc_mlsm("status", run.run.path, cwd=folder)
@@ -43,6 +44,7 @@ def test_a_chain_is_followed_while_it_runs_and_a_live_run_is_not_disturbed(made:
     assert holder is not None
     assert f"in use by process {holder.pid}" in second.stderr
     assert jobs["simulate"] in second.stderr
+    (run.record / "open").touch()
     wait_for_end(jobs["group"])
     assert [outcome(jobs[stage]) for stage in ("ingest", "simulate", "group")] == ["COMPLETED 0"] * 3
     assert "Traceback" not in run.log("simulate", jobs["simulate"])
