@@ -202,12 +202,12 @@ def test_new_columns_come_with_every_structure(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.slurm
-def test_jobs_on_a_cluster_read_a_mirror_and_go_on_after_a_kill(slurm_lab: Path, tmp_path: Path) -> None:
+def test_jobs_on_a_cluster_read_cifs_and_go_on_after_a_kill(slurm_lab: Path, tmp_path: Path) -> None:
     """Workers in Slurm jobs; the driver is killed, and the next one parses only what is missing."""
     folder, run = tmp_path / "cifs", tmp_path / "run"
     for number in range(2000):
         write(folder, f"{number:04d}.cif", cif("Ni", 3.0 + number / 1000))
-    jobs = ("executor.kind=slurm", "executor.workers=2", "executor.slurm.walltime=00:10:00")
+    jobs = ("executor.kind=slurm", "executor.workers=2", "executor.interface=lo", "executor.memory_per_worker_mb=700")
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(plain(small_config(folder, *jobs))))
     program = "from hpc_mlsm.cli.main import main; main()"
     command = [sys.executable, "-c", program, "catalog", "ingest", str(tmp_path / "c.yaml"), "--run", str(run)]
