@@ -4,7 +4,19 @@ from hpc_mlsm.config.load import parse_settings
 from hpc_mlsm.config.site import SiteProfile, load_site
 from hpc_mlsm.stages.doctor import node_kinds
 
-STAGES = ("ingest", "simulate", "group", "train", "evaluate", "predict", "report")
+STAGES = (
+    "ingest",
+    "simulate",
+    "group",
+    "train",
+    "train_networks",
+    "evaluate",
+    "cross_validate",
+    "predict",
+    "decompose",
+    "refine",
+    "report",
+)
 
 
 def test_a_site_of_one_kind_has_one_probe_for_all_stages() -> None:
