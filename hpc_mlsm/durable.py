@@ -7,6 +7,7 @@ import secrets
 import shutil
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from hpc_mlsm.errors import StoreError
@@ -84,6 +85,14 @@ def is_stale_part(path: Path) -> bool:
         return time.time() - path.stat().st_mtime > STALE_AFTER_S
     except FileNotFoundError:
         return False
+
+
+def remove_stale_parts(folder: Path) -> None:
+    """Remove partial files below a folder that killed processes left."""
+    for path in folder.rglob(".*.part"):
+        if is_stale_part(path):
+            with suppress(OSError):  # what is left over does no harm
+                path.unlink()
 
 
 def _is_running(pid: int) -> bool:

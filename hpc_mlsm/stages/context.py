@@ -8,6 +8,7 @@ from functools import cached_property
 import psutil
 
 from hpc_mlsm.config.run_config import RunConfig
+from hpc_mlsm.durable import remove_stale_parts
 from hpc_mlsm.runtime.event_log import EventLog
 from hpc_mlsm.runtime.events import EventBus, Listener, Note, SetAside, TaskFinished
 from hpc_mlsm.runtime.executor import Executor
@@ -61,6 +62,9 @@ def open_run(run: RunDirectory, config: RunConfig, listener: Listener) -> Iterat
     run.path.mkdir(parents=True, exist_ok=True)
     with stoppable(), EventLog(run.events) as log, RunLock(run.path, on_event=listener):
         run.save(config)
+        for folder in run.path.iterdir():
+            if folder.is_dir() and folder != run.patterns.parent:  # the store, with its many files, sees to its own
+                remove_stale_parts(folder)
         context = RunContext(replace(run, kind=config.simulate.kind), config, EventBus(log, listener))
         try:
             yield context

@@ -169,7 +169,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 sys.path[:0] = {tests!r}
-from test_refine import done
+from test_refine_stage import done
 from hpc_mlsm.cli.commands import exit_status
 from hpc_mlsm.errors import HpcMlsmError
 try:

@@ -2,6 +2,7 @@ import errno
 import os
 import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from storemaker import add_shard, make_content, rows_by_structure
 
-from hpc_mlsm.durable import STALE_AFTER_S, is_stale_part, sync_folder, write_durably
+from hpc_mlsm.durable import STALE_AFTER_S, is_stale_part, remove_stale_parts, sync_folder, write_durably
 from hpc_mlsm.errors import StoreError
 from hpc_mlsm.store.patterns import PatternStore
 from hpc_mlsm.store.schema import ShardContent
@@ -151,3 +152,15 @@ def test_a_partial_file_is_stale_once_its_process_is_gone_or_it_is_old(tmp_path:
         os.utime(tmp_path / name, (old, old))
     assert [is_stale_part(tmp_path / name) for name in cases] == [True, True, True, False, False]
     assert not is_stale_part(tmp_path / ".shard-2.h5.other-node~7~0a1b.part")
+
+
+def test_what_killed_processes_left_is_removed_and_what_is_being_written_is_not(tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (tmp_path / "deep").mkdir()
+    left = tmp_path / "deep" / f".table.csv.{socket.gethostname()}~{dead.pid}~0a1b2c3d.part"
+    live = tmp_path / f".table.csv.{socket.gethostname()}~{os.getpid()}~0a1b2c3d.part"
+    left.touch()
+    live.touch()
+    remove_stale_parts(tmp_path)
+    assert (left.exists(), live.exists()) == (False, True)
