@@ -1,5 +1,6 @@
 """The program ``hpc-mlsm``. Stages are imported by the command that needs them, so that help answers at once."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -272,6 +273,8 @@ def _stage(name: str, target: Path, run: Path | None, overrides: list[str] | Non
 
 def main() -> None:
     """Entry point: errors of the package become one message and an exit status, not a traceback."""
+    # Threads of XGBoost that wait for each other spin otherwise, which costs minutes a round where cores are shared.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         app()
     except HpcMlsmError as error:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from hpc_mlsm.archive.powder_settings import MeasuredPowderSettings
 from hpc_mlsm.cli.main import app
-from hpc_mlsm.errors import BundleError, ConfigError
+from hpc_mlsm.errors import BundleError, ConfigError, PatternError
 from hpc_mlsm.models.forest_bundle import Forest, ForestInfo, save_forest
 from hpc_mlsm.models.forest_rows import ForestRows
 from hpc_mlsm.models.forest_settings import ForestSettings
@@ -194,3 +194,10 @@ def test_models_that_differ_are_refused_with_the_difference(models: Path, tmp_pa
     with pytest.raises(BundleError, match="holds no model of powder patterns"):
         load_powder_model(tmp_path)
     assert load_powder_model(tmp_path / "two").two_theta.size == 1601
+
+
+@pytest.mark.parametrize("name", ["night.zip", "night.tar.gz", "night.h5::/entry/data"])
+def test_archives_are_refused_in_words(models: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name.partition("::")[0]).write_bytes(b"PK")
+    with pytest.raises(PatternError, match="not classified yet"):
+        classify(load_powder_models(models), [tmp_path / name], SETTINGS)
