@@ -10,9 +10,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-import hpc_mlsm
 from hpc_mlsm.archive.powder_answers import PowderAnswer
-from hpc_mlsm.archive.prediction_file import nx_data, nx_group, write_numbers, write_texts
+from hpc_mlsm.archive.prediction_file import nx_data, nx_group, write_numbers, write_process, write_texts
 from hpc_mlsm.durable import write_durably
 from hpc_mlsm.models.powder_models import PowderModel
 
@@ -56,12 +55,7 @@ def _image(models: Sequence[PowderModel], answers: Sequence[PowderAnswer], prove
         write_texts(names, "kind", [model.kind for model in models])
         names["calibrated"] = np.array([model.calibrated for model in models])
         _write_frames(entry, answers)
-        process = nx_group(entry, "process", "NXprocess")
-        process["program"] = "hpc_mlsm"
-        process["version"] = hpc_mlsm.__version__
-        notes = nx_group(process, "provenance", "NXcollection")
-        for key, value in provenance.items():
-            notes[key] = value
+        write_process(entry, provenance)
         file.flush()
         image: bytes = file.id.get_file_image()
     return image

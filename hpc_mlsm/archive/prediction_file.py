@@ -79,12 +79,7 @@ def _image(
         about = nx_group(entry, "frames", "NXcollection")
         write_texts(about, "name", [ranking.pattern for ranking in rankings])
         write_numbers(about, "removed_probability", np.array([r.removed_probability for r in rankings], dtype=float))
-        process = nx_group(entry, "process", "NXprocess")
-        process["program"] = "hpc_mlsm"
-        process["version"] = hpc_mlsm.__version__
-        notes = nx_group(process, "provenance", "NXcollection")
-        for key, value in provenance.items():
-            notes[key] = value
+        write_process(entry, provenance)
         file.flush()
         image: bytes = file.id.get_file_image()
     return image
@@ -139,6 +134,16 @@ def write_numbers(parent: h5py.Group, name: str, values: NDArray[np.generic]) ->
     """Compressed by a filter that every HDF5 library has: result files travel to where plugins are missing."""
     packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if values.size else {}
     parent.create_dataset(name, data=values, **packed)
+
+
+def write_process(entry: h5py.Group, provenance: Mapping[str, str]) -> None:
+    """What made the file, and from what."""
+    process = nx_group(entry, "process", "NXprocess")
+    process["program"] = "hpc_mlsm"
+    process["version"] = hpc_mlsm.__version__
+    notes = nx_group(process, "provenance", "NXcollection")
+    for key, value in provenance.items():
+        notes[key] = value
 
 
 def write_texts(parent: h5py.Group, name: str, values: Sequence[str]) -> None:

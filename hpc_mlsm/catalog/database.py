@@ -22,6 +22,7 @@ from hpc_mlsm.catalog.rows import (
 )
 from hpc_mlsm.catalog.sqlite_file import REBUILD, SUMMARY_COLUMNS, close_database, open_database, translated_errors
 from hpc_mlsm.errors import CatalogueError, ConfigError
+from hpc_mlsm.store.journal import transaction
 from hpc_mlsm.structures.structure import Reject, Structure
 
 _CHUNK = 500
@@ -249,15 +250,8 @@ class Catalogue:
         """All changes that are made in the block, or none; one writer at a time."""
         if self.read_only:
             raise CatalogueError(f"catalogue {self.path} was opened for reading only")
-        with translated_errors(self.path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            finally:
-                # SQLite itself has rolled back after some errors, such as a full disk.
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+        with translated_errors(self.path), transaction(self._connection):
+            yield self._connection
 
 
 _READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})

@@ -19,7 +19,7 @@ from hpc_mlsm.catalog.cif_folder import CifFile, scan_folder
 from hpc_mlsm.catalog.rsync import RemoteFile
 from hpc_mlsm.catalog.sqlite_file import BUSY_TIMEOUT_S
 from hpc_mlsm.errors import CatalogueError
-from hpc_mlsm.store.journal import choose_journal
+from hpc_mlsm.store.journal import choose_journal, transaction
 
 DATABASE = "mirror.sqlite"
 FILES, WITHDRAWN = "cif", "withdrawn"
@@ -200,14 +200,8 @@ class Mirror:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._errors():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+        with self._errors(), transaction(self._db):
+            yield
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ from typing import Self
 from hpc_mlsm.catalog.rows import FileResult, decoded, encoded, outcome_of, placed
 from hpc_mlsm.catalog.sqlite_file import BUSY_TIMEOUT_S
 from hpc_mlsm.durable import write_durably
-from hpc_mlsm.store.journal import choose_journal
+from hpc_mlsm.store.journal import choose_journal, transaction
 
 _DIGEST = 32
 _TABLE = """
@@ -73,9 +73,8 @@ class ParsedContents:
             if result.record.sha256 and not (result.unchanged or result.known)
         ]
         if rows:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", rows)
-            self._connection.execute("COMMIT")
+            with transaction(self._connection):
+                self._connection.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", rows)
 
     def recalled(self, result: FileResult) -> FileResult | None:
         """A result that is marked as known, with what came of its content; None where that is no longer known."""

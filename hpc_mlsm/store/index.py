@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from hpc_mlsm.errors import StoreError
-from hpc_mlsm.store.journal import choose_journal
+from hpc_mlsm.store.journal import choose_journal, transaction
 from hpc_mlsm.store.schema import SCHEMA_VERSION, ShardRecord, StructureRows
 
 INDEX_NAME = "index.sqlite"
@@ -200,14 +200,8 @@ class Index:
     def _writing(self) -> Iterator[None]:
         if self.mode == "r":
             raise StoreError(f"{self.path} was opened for reading only: open the store with mode 'a' to change it")
-        with self._errors():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+        with self._errors(), transaction(self._db):
+            yield
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -1,6 +1,8 @@
 """How SQLite keeps its journal: a write-ahead log needs memory that all processes share, which network disks lack."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _LOCAL_FILE_SYSTEMS = frozenset({"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"})
@@ -32,3 +34,16 @@ def _file_system(folder: Path) -> str:
         if place.is_relative_to(mount) and len(mount.parts) >= len(found[0].parts):
             found = mount, tail.split()[0]
     return found[1]
+
+
+@contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """All of what is written in the block, or nothing of it; others write before or after."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        database.execute("COMMIT")
+    finally:
+        # SQLite itself has rolled back after some errors, such as a full disk.
+        if database.in_transaction:
+            database.execute("ROLLBACK")
