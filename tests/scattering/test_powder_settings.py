@@ -39,7 +39,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "run"
         (lambda: PowderSettings(size=(100.0, 50.0)), "lowest ≤ highest"),
         (lambda: PowderSettings(size=(0.0, float("inf"))), "lowest ≤ highest"),
         (lambda: PowderSettings(hump_width=(0.0, 5.0)), "above 0 degrees"),
-        (lambda: PowderSettings(largest=0.0, counts=(100.0, 100.0)), "background or noise"),
+        (lambda: PowderSettings(largest=0.0, counts=(100.0, 100.0)), "background, impurity or noise"),
         (lambda: PowderSettings(variants=0), "variants = 0"),
         (lambda: PowderSettings(strain=0.6), "strain = 0.6"),
         (lambda: PowderConditions.uniform(2, size=-1.0), "size must be finite"),

@@ -78,8 +78,8 @@ class PowderConditions:
     Pearson VII profile. Sample: ``u_change`` (Å²) added to every displacement parameter, March's ``march`` factor (1:
     no texture) about axis number ``march_axis``. Instrument (degree): ``zero_shift``, and ``sample_shift`` of a
     displaced sample at 2θ = 0. Disturbances as shares of the largest peak: mean ``background`` and Chebyshev terms
-    ``slope``, ``bend`` and ``twist`` relative to it, an amorphous ``hump`` with centre and full width (degree);
-    ``counts`` in the highest point (0: no noise).
+    ``slope``, ``bend`` and ``twist`` relative to it, an amorphous ``hump`` with centre and full width (degree), the
+    strongest of ``impurity_lines`` lines of an ``impurity``; ``counts`` in the highest point (0: no noise).
     """
 
     caglioti_u: NDArray[np.float64]
@@ -100,6 +100,8 @@ class PowderConditions:
     hump: NDArray[np.float64]
     hump_centre: NDArray[np.float64]
     hump_width: NDArray[np.float64]
+    impurity: NDArray[np.float64]
+    impurity_lines: NDArray[np.float64]
     counts: NDArray[np.float64]
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What a measurement adds to a pattern: background, an amorphous hump, counting noise; and the scale of the whole."""
+"""What a measurement adds: impurities, background, an amorphous hump, counting noise; and the scale of the whole."""
 
 import hashlib
 from functools import lru_cache
@@ -6,7 +6,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hpc_mlsm.scattering.powder.conditions import PowderConditions, TwoThetaGrid
+from hpc_mlsm.scattering.powder.conditions import PowderConditions, Radiation, TwoThetaGrid
+from hpc_mlsm.scattering.powder.impurity import add_impurity
 
 NORMAL_FROM = 10.0
 """From this many counts on, a normal distribution stands for Poisson's, at a quarter of its cost; a quadratic term
@@ -17,31 +18,33 @@ def disturb(
     patterns: NDArray[np.float32],
     conditions: PowderConditions,
     grid: TwoThetaGrid,
+    radiation: Radiation,
     *,
     largest: float,
     structure_id: str,
     seed: int,
 ) -> NDArray[np.float32]:
-    """Patterns (V, n) with background and noise, in place, the highest point of each being ``largest``.
+    """Patterns (V, n) with impurities, background and noise, in place, the highest point of each being ``largest``.
 
-    Variant number v of a structure always gets the same noise, whatever else is simulated before or with it. With
-    ``largest`` 0 the patterns stay as they are.
+    Variant number v of a structure always gets the same lines of an impurity and the same noise, whatever else is
+    simulated before or with it. With ``largest`` 0 the patterns stay as they are.
     """
     if largest == 0:
         return patterns
-    digest = hashlib.sha256(f"noise:{seed}:{structure_id}".encode()).digest()
-    words = np.frombuffer(digest[:16], dtype=np.uint32).tolist()
+    noise, impurity = (_words(f"{what}:{seed}:{structure_id}") for what in ("noise", "impurity"))
     plain = (conditions.background == 0) & (conditions.hump == 0)
     for v in range(len(patterns)):
         pattern = patterns[v]
         highest = pattern.max()
         if highest > 0:
             pattern /= highest
+        if conditions.impurity[v] > 0:
+            add_impurity(pattern, conditions, v, radiation, grid, np.random.default_rng([*impurity, v]))
         if not plain[v]:
             pattern += background(grid, conditions, v)
         if conditions.counts[v] > 0:
             scale = conditions.counts[v] / pattern.max()
-            generator = np.random.default_rng([*words, v])
+            generator = np.random.default_rng([*noise, v])
             pattern[:] = _counted(pattern * np.float32(scale), generator)
         pattern *= np.float32(largest) / pattern.max()
     return patterns
@@ -57,6 +60,10 @@ def background(grid: TwoThetaGrid, conditions: PowderConditions, v: int) -> NDAr
         distance = (two_theta - np.float32(conditions.hump_centre[v])) / np.float32(conditions.hump_width[v])
         total += np.float32(conditions.hump[v]) * np.exp2(-4 * distance * distance)
     return np.asarray(total, dtype=np.float32)
+
+
+def _words(text: str) -> list[int]:
+    return list(np.frombuffer(hashlib.sha256(text.encode()).digest()[:16], dtype=np.uint32).tolist())
 
 
 @lru_cache(maxsize=4)

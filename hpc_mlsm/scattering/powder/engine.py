@@ -41,7 +41,7 @@ def simulate_powder(structure: Structure, settings: PowderSettings) -> Simulated
             "degrees 2θ; widen the grid or change the wavelength",
         )
     named = {"largest": settings.largest, "structure_id": structure.id, "seed": settings.seed}
-    patterns = disturb(patterns, conditions, settings.grid, **named)  # type: ignore[arg-type]
+    patterns = disturb(patterns, conditions, settings.grid, settings.radiation, **named)  # type: ignore[arg-type]
     return SimulatedStructure(
         structure_id=structure.id,
         content_hash=structure.content_hash,

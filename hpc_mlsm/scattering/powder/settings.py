@@ -29,6 +29,8 @@ SAMPLED = (
     "hump",
     "hump_centre",
     "hump_width",
+    "impurity",
+    "impurity_lines",
     "counts",
 )
 """Parameters, besides the cell lengths, that vary where their range is not a single value."""
@@ -78,11 +80,14 @@ class PowderSettings:
         First to third Chebyshev terms of the background, relative to its mean; it is cut off at 0.
     hump, hump_centre, hump_width
         Height of an amorphous hump as a share of the largest peak, its centre and full width at half maximum, degree.
+    impurity, impurity_lines
+        Lines of an unknown second phase: height of the strongest as a share of the largest peak, and how many there
+        are, rounded. They lie at random 2θ and are as wide as the sample's own would be there.
     counts
         Counts in the highest point, sampled evenly in the logarithm; 0 is a pattern without noise.
     largest
         Intensity that the highest point of every pattern is scaled to; 0 leaves patterns absolute, in electrons² Å⁻⁶
-        per degree, which excludes background and noise.
+        per degree, which excludes background, impurities and noise.
     seed
         Joined with the structure id to seed each structure's own sampling.
     """
@@ -112,6 +117,8 @@ class PowderSettings:
     hump: Range = (0.0, 0.0)
     hump_centre: Range = (20.0, 20.0)
     hump_width: Range = (10.0, 10.0)
+    impurity: Range = (0.0, 0.0)
+    impurity_lines: Range = (3.0, 3.0)
     counts: Range = (0.0, 0.0)
     largest: Annotated[float, Ge(0)] = 1000.0
     seed: int = 0
@@ -135,7 +142,7 @@ class PowderSettings:
         if 0 in self.counts and self.counts[1] > 0:
             raise ConfigError(f"counts = {list(self.counts)} must be above 0, or [0, 0] for patterns without noise")
         if not np.isfinite(self.largest) or (self.largest <= 0 and self._disturbed):
-            raise ConfigError(f"largest = {self.largest} must be above 0 where there is background or noise")
+            raise ConfigError(f"largest = {self.largest} must be above 0 where there is background, impurity or noise")
         self._check_reach()
         self._check_widths()
 
@@ -146,7 +153,7 @@ class PowderSettings:
 
     @property
     def _disturbed(self) -> bool:
-        return max(self.background[1], self.hump[1], self.counts[1]) > 0
+        return max(self.background[1], self.hump[1], self.impurity[1], self.counts[1]) > 0
 
     def _check_reach(self) -> None:
         s_max = 1 / (2 * self.d_min)

@@ -74,7 +74,7 @@ def sample_powder_variants(structure: Structure, settings: PowderSettings) -> Po
 def base_powder_variant(settings: PowderSettings) -> PowderVariants:
     """The one undisturbed pattern of a structure: widths in the middle of their ranges, no size limit, no noise."""
     middles = {name: float(np.mean(getattr(settings, name))) for name in SAMPLED}
-    middles |= _UNDISTURBED | dict.fromkeys(("background", "hump", "counts", "slope", "bend", "twist"), 0.0)
+    middles |= _UNDISTURBED | dict.fromkeys(("background", "hump", "impurity", "counts", "slope", "bend", "twist"), 0.0)
     return PowderVariants(np.ones((1, 3)), PowderConditions.uniform(1, **middles))
 
 
