@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from hpc_mlsm.catalog.diff import CatalogueState
 from hpc_mlsm.catalog.rows import (
+    CellContent,
     Counts,
     FileRecord,
     FileResult,
@@ -130,6 +131,12 @@ class Catalogue:
         """Summaries ordered by id: all of them, or those of the given ids, which must be known."""
         for row in self._by_id(SUMMARY_COLUMNS, ids):
             yield _summary(row)
+
+    def cell_contents(self, ids: Sequence[str] | None = None) -> Iterator[CellContent]:
+        """What costs follow from, ordered by id: of all structures, or of those of the given ids."""
+        operations = self._operations()
+        for *values, symmetry in self._by_id("id, volume, n_sites, n_atoms, symmetry", ids):
+            yield CellContent(*values, operations=operations[symmetry])
 
     def keys(self) -> list[tuple[str, str]]:
         """Id and content hash of every structure, ordered by id."""

@@ -63,6 +63,17 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
+class CellContent:
+    """What the cost of a structure follows from: volume (Å³), sites, atoms of the whole cell, symmetry operations."""
+
+    id: str
+    volume: float
+    n_sites: int
+    n_atoms: int
+    operations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StoredStructure:
     """A structure as it is stored: its summary, and as JSON its sites and its symmetry operations."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from hpc_mlsm.cli import summaries
-from hpc_mlsm.cli.commands import opened
+from hpc_mlsm.cli.run_in_use import opened
 from hpc_mlsm.config.load import parse_config
 from hpc_mlsm.config.run_config import RunConfig
 from hpc_mlsm.config.yaml_text import read_yaml

@@ -193,7 +193,7 @@ def backup(
 @catalog_app.command()
 def rebuild(target: Target, run: Run = None, overrides: Overrides = None) -> None:
     """Make the catalogue of a run anew, parsing only what is not known; a damaged one is put aside."""
-    from hpc_mlsm.cli.commands import opened
+    from hpc_mlsm.cli.run_in_use import opened
     from hpc_mlsm.cli.summaries import line
     from hpc_mlsm.stages import catalogue as stage
     from hpc_mlsm.stages.run_directory import resolve

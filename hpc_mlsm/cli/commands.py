@@ -12,14 +12,11 @@ from rich.console import Console
 from hpc_mlsm.archive.opening import is_archive
 from hpc_mlsm.cli import powder_commands, summaries
 from hpc_mlsm.cli.predict_commands import predict_archive_with, print_archive, refuse_filter
-from hpc_mlsm.cli.progress import make_listener
-from hpc_mlsm.config.run_config import PredictSettings, RunConfig
+from hpc_mlsm.cli.run_in_use import opened
+from hpc_mlsm.config.run_config import PredictSettings
 from hpc_mlsm.errors import ConfigError, HpcMlsmError, PlanError
 from hpc_mlsm.models.bundle import MANIFEST, load_bundle
 from hpc_mlsm.models.powder_models import is_powder_bundle
-from hpc_mlsm.runtime.accounts import Accounts
-from hpc_mlsm.runtime.events import EventBus
-from hpc_mlsm.runtime.factory import take_place
 from hpc_mlsm.runtime.signals import RESUME_STATUS, Interrupted
 from hpc_mlsm.stages import (
     archive,
@@ -36,9 +33,9 @@ from hpc_mlsm.stages import (
     train,
     train_powder,
 )
-from hpc_mlsm.stages.context import RunContext, open_run
+from hpc_mlsm.stages.context import RunContext
 from hpc_mlsm.stages.network_data import networks_of
-from hpc_mlsm.stages.run_directory import RunDirectory, resolve
+from hpc_mlsm.stages.run_directory import resolve
 from hpc_mlsm.stages.submit import stages_of
 from hpc_mlsm.structures.element_filter import ElementFilter
 
@@ -62,20 +59,6 @@ def _opened(target: Path, run: Path | None, overrides: list[str]) -> Iterator[tu
     directory, config = resolve(target, run, overrides)
     with opened(directory, config) as (context, console):
         yield context, console
-
-
-@contextmanager
-def opened(directory: RunDirectory, config: RunConfig) -> Iterator[tuple[RunContext, Console]]:
-    """A run in use, and where to print; at the end a table of what its stages did and cost."""
-    console = Console()
-    take_place(config.executor, directory.path)  # under srun or mpirun all but one become scheduler and workers here
-    accounts = Accounts()
-    try:
-        with make_listener(console) as display, open_run(directory, config, EventBus(display, accounts)) as context:
-            yield context, console
-    finally:
-        if stages := accounts.stages():
-            console.print(summaries.accounts_table(stages, "What was done"))
 
 
 def run_stage(name: str, target: Path, run: Path | None, overrides: list[str]) -> None:

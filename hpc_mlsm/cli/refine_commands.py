@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hpc_mlsm.cli import summaries
-from hpc_mlsm.cli.commands import opened
+from hpc_mlsm.cli.run_in_use import opened
 from hpc_mlsm.config.load import parse_config
 from hpc_mlsm.config.run_config import RunConfig
 from hpc_mlsm.errors import ConfigError, StructureError

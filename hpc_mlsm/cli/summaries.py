@@ -13,7 +13,6 @@ from rich.table import Table
 from hpc_mlsm.archive.tables import candidate_table
 from hpc_mlsm.evaluation.fold_files import FoldStudy
 from hpc_mlsm.evaluation.fold_tables import model_tables
-from hpc_mlsm.runtime.accounts import StageAccount
 from hpc_mlsm.runtime.submit import JobState
 from hpc_mlsm.stages.archive_plan import ArchivePlan
 from hpc_mlsm.stages.archive_report import ArchiveFiles
@@ -256,38 +255,6 @@ def plan_table(summary: PlanSummary) -> Table:
     return table
 
 
-def accounts_table(accounts: list[StageAccount], title: str) -> Table:
-    """What each stage made, what it cost, and what went wrong in it."""
-    table = Table(title=title, box=SIMPLE_HEAD)
-    table.add_column("stage")
-    table.add_column("made", no_wrap=True)
-    for heading in ("time", "a second", "core-hours", "workers busy"):
-        table.add_column(heading, justify="right")
-    troubled = any(map(_troubles, accounts))
-    if troubled:
-        table.add_column("of it")
-    for one in accounts:
-        busy = "" if one.efficiency is None else f"{one.efficiency:.0%}"
-        rate, hours = f"{one.rate:.0f}" if one.rate >= 100 else f"{one.rate:.2g}", _hours(one.core_hours)
-        row = [one.stage, f"{one.n_units} {one.units}", _duration(one.seconds), rate, hours, busy]
-        table.add_row(*row, *([_troubles(one)] if troubled else []))
-    if len(accounts) > 1:
-        table.add_section()
-        hours = _hours(sum(one.core_hours for one in accounts))
-        table.add_row("all", "", _duration(sum(one.seconds for one in accounts)), "", hours)
-    return table
-
-
-def _troubles(one: StageAccount) -> str:
-    counts = {
-        "tasks failed": one.failed,
-        "tried again": one.retried,
-        "set aside": one.set_aside,
-        "workers lost": one.workers_lost,
-    }
-    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-
-
 def status_table(stages: list[StageStatus], run: Path) -> Table:
     """The state of every stage as a table."""
     table = Table(title=str(run))
@@ -310,10 +277,6 @@ def jobs_table(states: list[JobState]) -> Table:
             one.job.stage, one.job.job_id, one.state.lower(), escape(one.detail), escape(Path(one.job.log).name)
         )
     return table
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:.3g}" if hours >= 0.01 else "< 0.01"
 
 
 def _duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hpc_mlsm.cli.commands import opened
+from hpc_mlsm.cli.run_in_use import opened
 from hpc_mlsm.plan.words import duration
 from hpc_mlsm.stages import update
 from hpc_mlsm.stages.run_directory import resolve

@@ -14,7 +14,6 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Interval
 from numpy.typing import NDArray
-from scipy.signal import find_peaks, savgol_coeffs
 
 from hpc_mlsm.errors import PatternError
 
@@ -142,6 +141,8 @@ def _filter(step: float, settings: PeakSettings, points: int) -> NDArray[np.floa
     half = round(settings.smooth_width / step / 2)
     if half < 1 or points <= 2 * half + 1:
         return None
+    from scipy.signal import savgol_coeffs
+
     return np.asarray(savgol_coeffs(2 * half + 1, 2), dtype=np.float64)
 
 
@@ -156,6 +157,8 @@ def _peaks_of(
     largest = float(pattern.max())
     if largest <= 0.0:
         return np.zeros(0, dtype=np.intp)
+    from scipy.signal import find_peaks
+
     peaks, properties = find_peaks(
         pattern,
         height=max(settings.min_height * largest, float(np.finfo(np.float32).tiny)),

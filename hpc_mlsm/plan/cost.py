@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from hpc_mlsm.catalog.rows import CellContent
 from hpc_mlsm.scattering.kinds import PatternSettings
 from hpc_mlsm.scattering.powder.settings import PowderSettings
 from hpc_mlsm.scattering.settings import PdfSettings
@@ -65,12 +66,20 @@ class StructureCost:
 
 def structure_cost(structure: Structure, settings: PatternSettings) -> StructureCost:
     """Projected cost of simulating a structure."""
+    cell = CellContent(
+        structure.id, structure.cell.volume, len(structure.sites), len(structure.unit_cell), structure.operations
+    )
+    return cell_cost(cell, settings)
+
+
+def cell_cost(cell: CellContent, settings: PatternSettings) -> StructureCost:
+    """The same from what the catalogue says of a cell, so that no structure needs to be built."""
     if isinstance(settings, PowderSettings):
-        return _powder_cost(structure, settings)
-    return _pdf_cost(structure, settings)
+        return _powder_cost(cell, settings)
+    return _pdf_cost(cell, settings)
 
 
-def _pdf_cost(structure: Structure, settings: PdfSettings) -> StructureCost:
+def _pdf_cost(cell: CellContent, settings: PdfSettings) -> StructureCost:
     """Cost of PDFs.
 
     The neighbours of the atoms of the asymmetric unit are counted from the number density; how many of their
@@ -79,33 +88,33 @@ def _pdf_cost(structure: Structure, settings: PdfSettings) -> StructureCost:
     """
     grid = settings.grid
     reach = (grid.r_max + 6 * 2 * np.pi / settings.q_max[0]) / (1 - settings.strain)
-    atoms = len(structure.unit_cell)
-    sphere = 4.19 * reach**3 / structure.cell.volume
+    atoms = cell.n_atoms
+    sphere = 4.19 * reach**3 / cell.volume
     rows = settings.variants + 1
     if settings.engine == "pdffit2":
         each = PDFFIT2_SECONDS_PER_PATTERN + atoms**2 * sphere * PDFFIT2_SECONDS_PER_PAIR
-        return StructureCost(structure.id, float(rows * each), rows, rows * len(grid) * BYTES_PER_VALUE)
-    neighbours = 0.6 * len(structure.sites) * atoms * sphere
-    free = len(invariant_metrics(structure.operations))
+        return StructureCost(cell.id, float(rows * each), rows, rows * len(grid) * BYTES_PER_VALUE)
+    neighbours = 0.6 * cell.n_sites * atoms * sphere
+    free = _free_lengths(cell.operations)
     distinct = neighbours / {1: 12.0, 2: 6.0, 3: 4.0, 4: 2.5}.get(free, 2.0)
     seconds = (
         neighbours * SECONDS_PER_NEIGHBOUR
         + rows * distinct * SECONDS_PER_PAIR
         + rows * SECONDS_PER_PATTERN * max(1.0, len(grid) / 301)
     )
-    return StructureCost(structure.id, float(seconds), rows, rows * len(grid) * BYTES_PER_VALUE)
+    return StructureCost(cell.id, float(seconds), rows, rows * len(grid) * BYTES_PER_VALUE)
 
 
-def _powder_cost(structure: Structure, settings: PowderSettings) -> StructureCost:
+def _powder_cost(cell: CellContent, settings: PowderSettings) -> StructureCost:
     """Cost of powder patterns.
 
     The reflections of the sphere are counted from the cell's volume, and those that symmetry leaves; atoms are those
     that centring and a centre of inversion do not give.
     """
-    distinct, centring, centric = _symmetry(structure.operations)
-    sphere = 4.19 * structure.cell.volume / settings.d_min**3
+    distinct, centring, centric = _symmetry(cell.operations)
+    sphere = 4.19 * cell.volume / settings.d_min**3
     unique = 1 + sphere / (centring * distinct * (1 if centric else 2))
-    atoms = len(structure.unit_cell) / (centring * (2 if centric else 1))
+    atoms = cell.n_atoms / (centring * (2 if centric else 1))
     rows, points = settings.variants + 1, len(settings.grid)
     each = unique * len(settings.radiation.wavelengths) * SECONDS_PER_LINE + points * SECONDS_PER_POINT
     noisy = settings.counts[1] > 0
@@ -113,7 +122,13 @@ def _powder_cost(structure: Structure, settings: PowderSettings) -> StructureCos
         each += points * SECONDS_PER_NOISY_POINT
     seconds = SECONDS_PER_STRUCTURE + sphere * SECONDS_PER_REFLECTION + unique * atoms * SECONDS_PER_TERM + rows * each
     size = rows * points * (BYTES_PER_VALUE if noisy else BYTES_PER_CLEAN_VALUE)
-    return StructureCost(structure.id, float(seconds), rows, size)
+    return StructureCost(cell.id, float(seconds), rows, size)
+
+
+@lru_cache(maxsize=4096)
+def _free_lengths(operations: tuple[str, ...]) -> int:
+    """How many numbers the symmetry leaves free in the cell's metric."""
+    return len(invariant_metrics(operations))
 
 
 @lru_cache(maxsize=4096)

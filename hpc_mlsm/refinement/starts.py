@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from hpc_mlsm.refinement.minimum import Minimum, Misfit, find_minimum, inside
 from hpc_mlsm.refinement.model import Model
+from hpc_mlsm.scattering.latin_hypercube import latin_hypercube
 
 POINTS = 96
 TRIES = 4
@@ -54,7 +54,7 @@ def _over_growing_range(model: Model, misfit: Misfit, x: NDArray[np.float64], mo
 
 def _starts(model: Model, misfit: Misfit, start: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
     yield start
-    unit = qmc.LatinHypercube(d=len(model.lowest), rng=np.random.default_rng(0)).random(POINTS)
+    unit = latin_hypercube(np.random.default_rng(0), POINTS, len(model.lowest))
     lowest, highest = _likely_range(model)
     points = lowest + unit * (highest - lowest)
     misfits = np.array([misfit.curve_only(point) for point in points])

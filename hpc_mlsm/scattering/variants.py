@@ -6,9 +6,9 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from hpc_mlsm.scattering.conditions import PdfConditions
+from hpc_mlsm.scattering.latin_hypercube import latin_hypercube
 from hpc_mlsm.scattering.settings import SAMPLED_CONDITIONS, PdfSettings
 from hpc_mlsm.structures.structure import Structure
 from hpc_mlsm.structures.symmetry import axis_classes
@@ -40,7 +40,7 @@ def sample_variants(structure: Structure, settings: PdfSettings) -> Variants:
     n_lengths = max(classes) + 1
     varied = [name for name in SAMPLED_CONDITIONS if _spans(getattr(settings, name))]
     generator = seed_of(structure.id, settings.seed)
-    unit = qmc.LatinHypercube(d=n_lengths + 1 + len(varied), rng=generator).random(settings.variants)
+    unit = latin_hypercube(generator, settings.variants, n_lengths + 1 + len(varied))
     factors = 1 + settings.strain * (2 * unit[:, :n_lengths] - 1)
     columns = {"u_iso": evenly(unit[:, n_lengths], settings.u_iso)}
     for column, name in enumerate(varied, start=n_lengths + 1):

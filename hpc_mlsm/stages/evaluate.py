@@ -16,7 +16,6 @@ from hpc_mlsm.models.bundle import Bundle, bundle_hash, load_bundle
 from hpc_mlsm.models.calibration import expected_calibration_error
 from hpc_mlsm.runtime.events import stage_events
 from hpc_mlsm.runtime.resources import usable_cores
-from hpc_mlsm.stages import cross_validate
 from hpc_mlsm.stages.context import RunContext, finished
 from hpc_mlsm.stages.group import current_groups
 from hpc_mlsm.stages.rows import LabelledRows
@@ -48,6 +47,8 @@ def run(context: RunContext) -> Evaluation | FoldStudy | None:
     """
     config, run = context.config, context.run
     if config.simulate.kind == "powder":
+        from hpc_mlsm.stages import cross_validate
+
         return cross_validate.run(context)
     with PatternStore.open(run.patterns, "r") as store:
         groups = current_groups(run, store, config)

@@ -23,8 +23,8 @@ from hpc_mlsm.scattering.powder.settings import PowderSettings
 from hpc_mlsm.stages import ingest
 from hpc_mlsm.stages.context import RunContext, available_memory
 from hpc_mlsm.stages.group import current_groups
-from hpc_mlsm.stages.known_costs import project_costs
 from hpc_mlsm.stages.network_plan import class_patterns, gpu_of, network_needs, scaled_to
+from hpc_mlsm.stages.projected_costs import projected_costs
 from hpc_mlsm.stages.simulate import config_hash, selected_keys, set_aside
 from hpc_mlsm.stages.train_powder import background_of_run, forest_settings
 from hpc_mlsm.stages.train_together import MIN_ROWS
@@ -107,7 +107,7 @@ def inventory(context: RunContext, timed: int = TIMED_STRUCTURES) -> tuple[Inven
     ingest.run(context)
     config, run = context.config, context.run
     wanted = selected_keys(run, config.select)
-    costs = project_costs(run, _missing(context, wanted), config.simulate)
+    costs = projected_costs(run, _missing(context, wanted), config.simulate)
     speed = _speed(context, costs, timed)
     known = _known_classes(context)
     what = Inventory(

@@ -25,7 +25,7 @@ from hpc_mlsm.scattering.kinds import PatternSettings
 from hpc_mlsm.scattering.powder.settings import PowderSettings
 from hpc_mlsm.scattering.simulated import SimulatedStructure
 from hpc_mlsm.stages.context import RunContext
-from hpc_mlsm.stages.known_costs import known_costs
+from hpc_mlsm.stages.projected_costs import projected_costs
 from hpc_mlsm.stages.run_directory import RunDirectory
 from hpc_mlsm.store.patterns import PatternStore
 from hpc_mlsm.store.schema import Axis, ShardContent, ShardRecord, shard_name
@@ -137,7 +137,7 @@ def _tasks(
         return []
     run, settings = context.run, context.config.simulate
     return plan_simulation(
-        known_costs(run, wanted, settings, wanted_hash),
+        projected_costs(run, [key for key, _ in wanted], settings),
         settings,
         wanted_hash,
         catalogue=run.catalogue.resolve(),

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +24,17 @@ from hpc_mlsm.models.trust_fit import fit_trust
 from hpc_mlsm.plan.projection import refuse_training_that_cannot_fit
 from hpc_mlsm.runtime.events import stage_events
 from hpc_mlsm.runtime.resources import usable_cores
-from hpc_mlsm.stages import train_powder
 from hpc_mlsm.stages.context import RunContext, available_memory, finished
 from hpc_mlsm.stages.group import current_groups
 from hpc_mlsm.stages.rows import LabelledRows
 from hpc_mlsm.stages.run_directory import RunDirectory
-from hpc_mlsm.stages.train_powder import PowderTrained
 from hpc_mlsm.stages.train_together import expected_fingerprint, fitting_workers, train_together, workers_asked
 from hpc_mlsm.stages.warm_start import warm_start
 from hpc_mlsm.store.patterns import PatternStore
 from hpc_mlsm.structures.structure import Structure
+
+if TYPE_CHECKING:
+    from hpc_mlsm.stages.train_powder import PowderTrained
 
 STAGE = "train"
 CALIBRATION_BYTES = 4e8
@@ -53,13 +55,15 @@ class TrainSummary:
     reused: bool
 
 
-def run(context: RunContext, *, warm: bool = False) -> TrainSummary | PowderTrained:
+def run(context: RunContext, *, warm: bool = False) -> "TrainSummary | PowderTrained":
     """Train until the validation loss stops falling, unless the bundle on disk is already the one asked for.
 
     With ``warm``, trees go on from those of the bundle on disk, where this is possible; see ``warm_start``.
     """
     config, run = context.config, context.run
     if config.simulate.kind == "powder":
+        from hpc_mlsm.stages import train_powder
+
         return train_powder.run(context)
     with PatternStore.open(run.patterns, "r") as store:
         groups = current_groups(run, store, config)

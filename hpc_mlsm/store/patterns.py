@@ -158,11 +158,11 @@ class PatternStore:
 
         It does not depend on how the structures are spread over shards, nor on the order in which they came.
         """
-        query = """SELECT id, content_hash, config_hash, digest FROM structures JOIN shards ON shard = name
-                   ORDER BY id"""
+        configured = dict(self._index.rows("SELECT name, config_hash FROM shards"))
         whole = hashlib.blake2b(digest_size=16)
-        for row in self._index.rows(query):
-            whole.update(repr(row).encode())
+        query = "SELECT id, content_hash, shard, digest FROM structures ORDER BY id"
+        for identifier, content_hash, shard, digest in self._index.rows(query):
+            whole.update(repr((identifier, content_hash, configured[shard], digest)).encode())
         return whole.hexdigest()
 
     def axis(self) -> Axis:

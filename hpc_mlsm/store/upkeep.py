@@ -101,21 +101,20 @@ def verify(folder: Path, index: Index, full: bool) -> VerifyReport:
 
 def missing(index: Index, wanted: Sequence[tuple[str, str]], config_hash: str) -> list[str]:
     """What of the wanted is not in the index; see ``PatternStore.missing``."""
-    query = "SELECT id, content_hash FROM structures JOIN shards ON shard = name WHERE config_hash = ?"
-    present = set(index.rows(query, config_hash))
-    return [identifier for identifier, content_hash in wanted if (identifier, content_hash) not in present]
+    # Shards of another configuration are few or none: asked for them, SQLite need not look up the shard of every row.
+    other = "(SELECT name FROM shards WHERE config_hash != ?)"
+    present = dict(index.rows(f"SELECT id, content_hash FROM structures WHERE shard NOT IN {other}", config_hash))
+    return [identifier for identifier, content_hash in wanted if present.get(identifier) != content_hash]
 
 
 def drop(folder: Path, index: Index, wanted: Sequence[tuple[str, str]], config_hash: str) -> int:
     """Take structures that are not wanted out of the store; see ``PatternStore.drop``."""
-    keep = set(wanted)
-    query = "SELECT id, content_hash, config_hash FROM structures JOIN shards ON shard = name"
-    stale = [
-        identifier
-        for identifier, content_hash, config in index.rows(query)
-        if config != config_hash or (identifier, content_hash) not in keep
-    ]
-    index.forget_structures(stale)
+    keep = dict(wanted)
+    present = index.rows("SELECT id, content_hash FROM structures")
+    stale = {identifier for identifier, content_hash in present if keep.get(identifier) != content_hash}
+    other = "SELECT id FROM structures WHERE shard IN (SELECT name FROM shards WHERE config_hash != ?)"
+    stale |= {identifier for (identifier,) in index.rows(other, config_hash)}
+    index.forget_structures(sorted(stale))
     bury(folder, index)
     return len(stale)
 

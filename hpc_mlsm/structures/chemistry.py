@@ -17,7 +17,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from hpc_mlsm.structures.cif_displacement import reciprocal_lengths
 from hpc_mlsm.structures.structure import Structure
@@ -61,6 +60,8 @@ def _within_reach(
     structure: Structure, carbons: NDArray[np.intp], others: NDArray[np.intp]
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Atoms among ``others`` that may be bonded to one of ``carbons``, and the distances (Å)."""
+    from scipy.spatial import cKDTree
+
     spacing = 1.0 / reciprocal_lengths(structure.cell)
     wrapped = structure.unit_cell.fractional % 1.0
     wrapped[wrapped >= 1.0] = 0.0

@@ -8,7 +8,6 @@ from itertools import groupby
 import gemmi
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from hpc_mlsm.errors import StructureError
 from hpc_mlsm.structures.cif_displacement import reciprocal_lengths
@@ -65,6 +64,8 @@ def contacts(structure: Structure) -> list[Contact]:
 
     In contact are atoms closer than ``CONTACT`` or than ``SQUEEZED`` times the sum of their covalent radii.
     """
+    from scipy.spatial import cKDTree
+
     atoms = structure.unit_cell
     radii = _covalent_radii()[atoms.numbers]
     # Along each axis, scaled to the spacing of its lattice planes, atoms in contact are no further apart than this.

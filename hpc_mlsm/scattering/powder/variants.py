@@ -5,8 +5,8 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
+from hpc_mlsm.scattering.latin_hypercube import latin_hypercube
 from hpc_mlsm.scattering.powder.conditions import PowderConditions
 from hpc_mlsm.scattering.powder.settings import SAMPLED, PowderSettings
 from hpc_mlsm.scattering.variants import evenly, evenly_in_inverse, seed_of
@@ -59,7 +59,7 @@ def sample_powder_variants(structure: Structure, settings: PowderSettings) -> Po
     if not dimensions:
         return _unvaried(settings)
     count = settings.variants
-    unit = qmc.LatinHypercube(d=dimensions, rng=seed_of(structure.id, settings.seed)).random(count)
+    unit = latin_hypercube(seed_of(structure.id, settings.seed), count, dimensions)
     scales = np.ones((count, 3))
     if n_lengths:
         scales = (1 + settings.strain * (2 * unit[:, :n_lengths] - 1))[:, list(classes)]
