@@ -5,15 +5,70 @@
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from hpc_mlsm.archive.powder_answers import PowderAnswer
 from hpc_mlsm.archive.prediction_file import nx_data, nx_group, write_numbers, write_process, write_texts
 from hpc_mlsm.durable import write_durably
+from hpc_mlsm.errors import StoreError
 from hpc_mlsm.models.powder_models import PowderModel
+
+
+@dataclass(frozen=True, eq=False)
+class StoredAnswers:
+    """A file of answers read again.
+
+    Attributes
+    ----------
+    two_theta : float64 (points,)
+        Degree.
+    names : tuple of str
+        Of the patterns.
+    patterns : float32 (patterns, points)
+        As the models saw them, without their background.
+    models, classes : tuple of str
+    probabilities : float64 (patterns, models, classes)
+    """
+
+    two_theta: NDArray[np.float64]
+    names: tuple[str, ...]
+    patterns: NDArray[np.float32]
+    models: tuple[str, ...]
+    classes: tuple[str, ...]
+    probabilities: NDArray[np.float64]
+
+
+def read_answers_nexus(path: Path) -> StoredAnswers:
+    """What ``write_answers_nexus`` wrote.
+
+    Raises
+    ------
+    StoreError
+        If the file is missing, damaged, or holds no answers about powder patterns.
+    """
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            entry = file["entry"]
+            names, models, classes = (
+                tuple(entry[place].asstr()[()]) for place in ("frames/name", "names/model", "names/class")
+            )
+            return StoredAnswers(
+                entry["measured/two_theta"][()].astype(np.float64),
+                names,
+                entry["measured/intensity"][()],
+                models,
+                classes,
+                entry["answers/probability"][()].astype(np.float64),
+            )
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"{path} cannot be read as answers about powder patterns ({error}); predict its patterns anew"
+        ) from error
 
 
 def write_answers_nexus(

@@ -135,8 +135,8 @@ class Catalogue:
     def cell_contents(self, ids: Sequence[str] | None = None) -> Iterator[CellContent]:
         """What costs follow from, ordered by id: of all structures, or of those of the given ids."""
         operations = self._operations()
-        for *values, symmetry in self._by_id("id, volume, n_sites, n_atoms, symmetry", ids):
-            yield CellContent(*values, operations=operations[symmetry])
+        for identity, volume, sites, atoms, symmetry in self._by_id("id, volume, n_sites, n_atoms, symmetry", ids):
+            yield CellContent(identity, volume, sites, atoms, operations[symmetry])
 
     def keys(self) -> list[tuple[str, str]]:
         """Id and content hash of every structure, ordered by id."""

@@ -38,7 +38,8 @@ def print_update(console: Console, summary: UpdateSummary) -> None:
     if record.before is not None and record.after is not None:
         console.print(score_table(record))
     if record.frames:
-        console.print(f"{len(record.answers)} of {record.frames} stored frames now get another answer")
+        changed = len({(one.predictions, one.frame) for one in record.answers})
+        console.print(f"{changed} of {record.frames} stored frames now get another answer")
     if record.answers:
         console.print(answer_table(record))
     how = f"went on from {record.warm_rounds} rounds" if record.warm_rounds else "began anew"
@@ -88,7 +89,7 @@ def class_table(record: UpdateRecord) -> Table:
 
 def score_table(record: UpdateRecord) -> Table:
     """Accuracy before and after."""
-    table = Table(title="Accuracy on test patterns", box=SIMPLE_HEAD)
+    table = Table(title="Accuracy on patterns that were kept back", box=SIMPLE_HEAD)
     for heading in ("model", "candidates", "before", "now"):
         table.add_column(heading)
     before = record.before.top_k if record.before else {}
@@ -105,8 +106,9 @@ def answer_table(record: UpdateRecord) -> Table:
     for heading in ("frame", "before", "now"):
         table.add_column(heading)
     for one in record.answers[:MOST_ROWS]:
-        then = f"{one.formula_before or 'none'}, {one.probability_before:.0%}"
-        table.add_row(escape(Path(one.frame).name), then, f"{one.formula_now}, {one.probability_now:.0%}")
+        frame = Path(one.frame).name + (f" ({one.model})" if one.model else "")
+        then = f"{one.formula_before or one.class_before or 'none'}, {one.probability_before:.0%}"
+        table.add_row(escape(frame), then, f"{one.formula_now or one.class_now}, {one.probability_now:.0%}")
     if len(record.answers) > MOST_ROWS:
         table.add_row(f"and {len(record.answers) - MOST_ROWS} more, in the record", "", "")
     return table

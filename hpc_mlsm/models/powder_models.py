@@ -74,6 +74,13 @@ def is_powder_bundle(folder: Path) -> bool:
     return any((folder / name).is_file() for name in MANIFESTS)
 
 
+def bundle_hashes(folder: Path) -> dict[str, str]:
+    """Hash of each model's manifest, by the names of the subfolders that hold one; nothing else is read."""
+    places = sorted(path for path in folder.iterdir() if is_powder_bundle(path)) if folder.is_dir() else []
+    manifests = {place.name: next(one for name in MANIFESTS if (one := place / name).is_file()) for place in places}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in manifests.items()}
+
+
 def load_powder_model(folder: Path) -> PowderModel:
     """The forest or network in a folder.
 

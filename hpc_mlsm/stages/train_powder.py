@@ -47,6 +47,11 @@ class PowderTrained:
 
     models: tuple[ForestSummary | NetworkSummary, ...]
 
+    @property
+    def reused(self) -> bool:
+        """Whether all of them were there already."""
+        return all(model.reused for model in self.models)
+
 
 def run(context: RunContext) -> PowderTrained:
     """Train the models whose bundles are not those asked for already."""

@@ -6,7 +6,7 @@ killed update is finished by the next one, which knows what was there before the
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from hpc_mlsm.stages.archive_answers import archive_answers
 from hpc_mlsm.stages.changed_answers import changed_answers
 from hpc_mlsm.stages.context import RunContext
 from hpc_mlsm.stages.run_directory import RunDirectory
-from hpc_mlsm.stages.update_record import ModelState, UpdateFolder, UpdateRecord
+from hpc_mlsm.stages.update_record import ChangedAnswer, ModelState, UpdateFolder, UpdateRecord
 from hpc_mlsm.store.patterns import PatternStore
 
 STAGE = "update"
@@ -43,41 +43,46 @@ class UpdateSummary:
 def run(context: RunContext) -> UpdateSummary:
     """Ingest, simulate what is missing, compare new structures with all, train, evaluate, and say what changed.
 
-    Raises
-    ------
-    ConfigError
-        If the run is not about PDFs: classes of powder patterns do not come from groups.
+    Classes of powder patterns are crystal systems: nothing is compared, and all models are trained anew.
     """
-    _ = context.config.pdf
     run, folder = context.run, UpdateFolder(context.run.path / "updates")
+    powder = context.config.simulate.kind == "powder"
     clock = _Clock()
-    record = _begun(run, folder)
+    record = _begun(context, folder)
     clock.time("ingest", lambda: ingest.run(context))
     simulated = clock.time("simulate", lambda: simulate.run(context, thorough=False))
-    grouped = clock.time("group", lambda: group.run(context))
+    grouped = None if powder else clock.time("group", lambda: group.run(context))
     trained = clock.time("train", lambda: train.run(context, warm=True))
-    assert isinstance(trained, train.TrainSummary)
     clock.time("evaluate", lambda: evaluate.run(context))
     record = _compared(context, folder, record)
-    compared = 0 if grouped.reused else grouped.pairs
+    compared = 0 if grouped is None or grouped.reused else grouped.pairs
     after = record.after
     if record.changes.is_empty and after is not None and record.before is not None and after == record.before:
         folder.forget(record)
         return UpdateSummary(record, None, simulated.simulated, compared, retrained=False)
     paths = context.config.update.predictions or (run.predictions / "predictions.nxs",)
-    frames, answers = clock.time("answers", lambda: changed_answers(context, paths, record.events))
-    archives = context.config.update.archives
-    more, others = clock.time("archives", lambda: archive_answers(context, archives, record.events))
-    warm = 0 if trained.reused else trained.resumed_from
+    frames, answers = clock.time("answers", lambda: _answers(context, paths, record))
+    warm = trained.resumed_from if isinstance(trained, train.TrainSummary) and not trained.reused else 0
     record = replace(
         record,
-        frames=frames + more,
-        answers=(*answers, *others),
+        frames=frames,
+        answers=answers,
         warm_rounds=warm,
         seconds=clock.seconds,
         finished=True,
     )
     return UpdateSummary(record, folder.end(record), simulated.simulated, compared, not trained.reused)
+
+
+def _answers(context: RunContext, paths: Sequence[Path], record: UpdateRecord) -> tuple[int, tuple[ChangedAnswer, ...]]:
+    """Frames that were classified before: how many, and those that now get another answer."""
+    if context.config.simulate.kind == "powder":
+        from hpc_mlsm.stages.update_powder import changed_powder_answers
+
+        return changed_powder_answers(context, paths)
+    frames, answers = changed_answers(context, paths, record.events)
+    more, others = archive_answers(context, context.config.update.archives, record.events)
+    return frames + more, (*answers, *others)
 
 
 class _Clock:
@@ -93,8 +98,9 @@ class _Clock:
         return result
 
 
-def _begun(run: RunDirectory, folder: UpdateFolder) -> UpdateRecord:
+def _begun(context: RunContext, folder: UpdateFolder) -> UpdateRecord:
     """The record of the update that is going on: the one that was killed, or a new one with the state of now."""
+    run = context.run
     last = folder.last()
     if last is not None and not last.finished:
         return last
@@ -113,7 +119,11 @@ def _begun(run: RunDirectory, folder: UpdateFolder) -> UpdateRecord:
 
 
 def model_state(run: RunDirectory) -> ModelState | None:
-    """The model on disk and its scores; None where there is none."""
+    """The model on disk, or models, and their scores; None where there is none."""
+    if run.kind == "powder":
+        from hpc_mlsm.stages.update_powder import powder_state
+
+        return powder_state(run)
     try:
         info, bundle = bundle_info(read_manifest(run.model)), bundle_hash(run.model)
     except BundleError:

@@ -28,7 +28,11 @@ class ModelState:
 
 @dataclass(frozen=True)
 class ChangedAnswer:
-    """A frame that now gets another answer: its file of predictions, its name, and first candidates before and now."""
+    """A frame that now gets another answer: its file of predictions, its name, and first candidates before and now.
+
+    Of powder patterns the classes are crystal systems, without formulae, and ``model`` is the one of several that
+    answers otherwise.
+    """
 
     predictions: str
     frame: str
@@ -38,6 +42,7 @@ class ChangedAnswer:
     formula_now: str
     probability_before: float
     probability_now: float
+    model: str = ""
 
 
 @dataclass(frozen=True)
