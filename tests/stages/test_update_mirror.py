@@ -1,13 +1,18 @@
 """Two revisions of a database on a real rsync daemon: mirrored, updated, and compared with a rebuild of the second."""
 
+import os
 import shutil
+import subprocess
+import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from mirror_revisions import FEW, Roles, few_entries, first_revision, killed, number_of, ran, second_revision
+from slurm_lab import REPOSITORY
 from small_run import cif_text, opened, small_config
 from test_update import assert_same_patterns_and_groups, ids_by_member
 
@@ -251,3 +256,48 @@ def plainly_usable(text: str) -> bool:
     except StructureError:
         return False
     return len(structures) == 1 and not rejects
+
+
+ON_A_CLUSTER = {
+    "ingest": ("hpc_mlsm.stages.ingest:store_result", 2),
+    "simulate": ("hpc_mlsm.stages.simulate:PatternStore.record", 1),
+    "group": ("hpc_mlsm.stages.group:find_edges", 1),
+}
+
+
+@pytest.mark.slurm
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_on_a_cluster_what_is_killed_three_times_is_finished_too(
+    slurm_lab: Path, copied: Place, rebuilt: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program that hands out tasks is killed in each stage; its jobs end by themselves."""
+    if find_spec("dask_jobqueue") is None:
+        pytest.skip("no dask_jobqueue here: pip install hpc_mlsm[cluster]")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]))
+    place = copied
+    before = jobs()
+    second_revision(place.tree, few_entries(), FEW)
+    with daemon(place.tree, place.folder / "again") as source:
+        asked = ["catalog", "sync", source, str(place.mirror), "--bandwidth", "0", "--pause", "0"]
+        killed(asked, "hpc_mlsm.stages.sync:_sync_range", 1)
+        ran(*asked)
+    told = ["update", place.config_file(*JOBS), "--run", str(place.run.path)]
+    small_panels = "import hpc_mlsm.stages.correlate as two; two.HERE_S, two.PANEL_ROWS = 0.0, 8"
+    for at, after in ON_A_CLUSTER.values():
+        killed(told, at, after, IN_TASKS_OF_THREE, small_panels)
+    ran(*told)
+    assert_same_patterns_and_groups(place.run.path, rebuilt.path)
+    record = UpdateFolder(place.run.path / "updates").last()
+    assert record is not None
+    assert (record.number, record.finished) == (2, True)
+    assert_told(record, FEW)
+    deadline = time.monotonic() + 120
+    while left := jobs() - before:
+        assert time.monotonic() < deadline, f"jobs {left} of killed programs do not end"
+        time.sleep(1)
+
+
+def jobs() -> set[str]:
+    """Numbers of all jobs in the queue."""
+    return set(subprocess.run(["squeue", "-h", "-o", "%A"], capture_output=True, text=True, check=True).stdout.split())
