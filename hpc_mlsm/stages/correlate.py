@@ -35,6 +35,9 @@ from hpc_mlsm.store.patterns import PatternStore
 PANELS, WORK = "panels", "parts"
 """Folders among the groups: base patterns, kept for updates; and edges of finished tasks, until all are."""
 
+PRUNE_FROM = 1024
+"""New patterns below which bounds are not worth what they take: short vectors of all others, as long as 50 products."""
+
 SAMPLE = 1000
 """Patterns from which directions for bounds are chosen."""
 
@@ -104,6 +107,7 @@ def _tasks(context: RunContext, panels: Panels, live: NDArray[np.int64], known: 
     bounds = [tuple(np.searchsorted(unknown, (ref.first, ref.stop))) for ref in panels.refs]
     fresh = [ref.first for ref, (low, high) in zip(panels.refs, bounds, strict=True) if low < high]
     rows = LiveRows(panels, live)
+    prune = settings.prune and len(unknown) >= PRUNE_FROM
     return correlate_tasks(
         panels.refs,
         fresh,
@@ -111,7 +115,7 @@ def _tasks(context: RunContext, panels: Panels, live: NDArray[np.int64], known: 
         settings.threshold,
         settings.memory_bytes,
         folder,
-        basis=_basis(rows, len(live), settings.threshold, folder) if settings.prune and fresh else None,
+        basis=_basis(rows, len(live), settings.threshold, folder) if prune else None,
         device=settings.device,
     )
 

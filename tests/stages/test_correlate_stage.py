@@ -143,8 +143,9 @@ def test_tasks_that_were_finished_before_a_stop_are_not_done_again(copied: tuple
     assert_same_but_for_ids(load_groups(run / "groups"), anew(run, cifs, LOOSE))
 
 
-def test_edges_are_the_same_with_and_without_bounds(copied: tuple[Path, Path]) -> None:
+def test_edges_are_the_same_with_and_without_bounds(copied: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     run, cifs = copied
+    monkeypatch.setattr(correlate, "PRUNE_FROM", 1)
     with_bounds, one = grouped(run, cifs, "group.threshold=0.95")
     shutil.rmtree(run / "groups")
     without, other = grouped(run, cifs, "group.threshold=0.95", "group.prune=false")
