@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 def latin_hypercube(generator: np.random.Generator, n: int, dimensions: int) -> NDArray[np.float64]:
     """Points (n, dimensions) in [0, 1)."""
-    within = generator.uniform(size=(n, dimensions))
+    own = generator.spawn(1)[0]
+    within = own.uniform(size=(n, dimensions))
     intervals = np.tile(np.arange(1, n + 1), (dimensions, 1))
     for axis in intervals:
-        generator.shuffle(axis)
+        own.shuffle(axis)
     return np.asarray((intervals.T - within) / n)
