@@ -3,7 +3,8 @@
 Python imports this module by its name. ``HPC_MLSM_RECORD`` is the folder for the notes, one file a process with the ids
 of the structures that were begun; its name tells the job, if any, as a plan made outside simulates a few structures
 to see how long they take. ``HPC_MLSM_POISON`` is ``segfault:ID`` or ``memory:ID``: what simulating that
-structure does to its process; or ``gate:ID``: in a job it waits for a file ``open`` in the folder.
+structure does to its process; or ``gate:ID``: in a job it waits for a file ``open`` in the folder; or
+``frame:NUMBER``: reading that frame of an archive ends its process.
 """
 
 import importlib.abc
@@ -19,7 +20,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-PATCHED = "hpc_mlsm.scattering.engines"
 BLOCK_BYTES = 64 * 2**20
 NOTE = f"begun-in-{os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else "begun"
 
@@ -45,6 +45,25 @@ def _recorded(simulate: Any) -> Any:
     return simulate_structure
 
 
+def _poisoned(read: Any) -> Any:
+    how, _, poison = os.environ.get("HPC_MLSM_POISON", "").partition(":")
+
+    @wraps(read)
+    def read_frames(index: Any, start: int, stop: int) -> Any:
+        if how == "frame" and start <= int(poison) < stop:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return read(index, start, stop)
+
+    return read_frames
+
+
+PATCHED = {
+    "hpc_mlsm.scattering.engines": ("simulate_structure", _recorded),
+    "hpc_mlsm.archive.opening": ("read_frames", _poisoned),
+}
+"""Modules, and the function in each that something is put around."""
+
+
 class _Loader(importlib.abc.Loader):
     """Loads the module as its own loader does, then changes one function in it."""
 
@@ -58,16 +77,18 @@ class _Loader(importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         """Run the module's code, then put the recorder around its function."""
         self.loader.exec_module(module)
-        module.simulate_structure = _recorded(module.simulate_structure)  # type: ignore[attr-defined]
+        name, around = PATCHED[module.__name__]
+        setattr(module, name, around(getattr(module, name)))
 
 
 class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Find the one module that is changed; all others are left to the other finders."""
-        if name != PATCHED:
+        """Find the modules that are changed; all others are left to the other finders."""
+        if name not in PATCHED:
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
+        sys.meta_path.insert(0, self)
         if spec is not None and spec.loader is not None:
             spec.loader = _Loader(spec.loader)
         return spec

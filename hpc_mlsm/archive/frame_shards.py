@@ -32,11 +32,19 @@ class PreparedFrames:
     rejects: tuple[FrameReject, ...] = ()
 
 
-def prepare_frames(index: ArchiveIndex, start: int, stop: int, classifier: Classifier) -> PreparedFrames:
-    """Frames ``start`` to ``stop`` (not included) as the model takes them; what it cannot is among the rejects."""
-    block = read_frames(index, start, stop)
-    prepared = [classifier.prepare(curves, index.name) for curves in block.curves]
-    rejects = [*block.rejects, *(reject for one in prepared for reject in one.rejects)]
+def prepare_frames(
+    index: ArchiveIndex, start: int, stop: int, classifier: Classifier, skipped: Sequence[FrameReject] = ()
+) -> PreparedFrames:
+    """Frames ``start`` to ``stop`` (not included) as the model takes them; what it cannot is among the rejects.
+
+    Those that are skipped are not read at all.
+    """
+    edges = [start, *(edge for one in skipped for edge in (one.frame, one.frame + 1)), stop]
+    spans = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b > a]
+    blocks = [read_frames(index, a, b) for a, b in spans]
+    prepared = [classifier.prepare(curves, index.name) for block in blocks for curves in block.curves]
+    rejects = [*skipped, *(reject for block in blocks for reject in block.rejects)]
+    rejects += [reject for one in prepared for reject in one.rejects]
     frames = np.concatenate([np.empty(0, dtype=np.int64), *(one.frames for one in prepared)])
     values = np.concatenate([np.empty((0, len(classifier.grid))), *(one.values for one in prepared)])
     order = np.argsort(frames, kind="stable")

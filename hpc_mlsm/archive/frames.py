@@ -48,6 +48,8 @@ class ArchiveIndex:
     shape : tuple of int
         Of the frames: (n,), or (rows, columns) of a map.
     variables : tuple of Variable
+    synthetic : str
+        What the archive says of itself where its frames were made up and not measured; empty otherwise.
     notes : tuple of str
         What a reader should know, such as frames that are not written yet.
     """
@@ -65,6 +67,7 @@ class ArchiveIndex:
     abscissa: str = ""
     shape: tuple[int, ...] = ()
     variables: tuple[Variable, ...] = ()
+    synthetic: str = ""
     notes: tuple[str, ...] = ()
 
     def name(self, frame: int) -> str:

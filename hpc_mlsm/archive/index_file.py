@@ -14,9 +14,9 @@ from hpc_mlsm.durable import write_durably
 from hpc_mlsm.errors import StoreError
 from hpc_mlsm.store.layout import set_text, write_bulk
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _FORMAT = "hpc_mlsm archive index"
-_TEXTS = ("source", "form", "kind", "axis", "unit", "dataset", "abscissa")
+_TEXTS = ("source", "form", "kind", "axis", "unit", "dataset", "abscissa", "synthetic")
 
 
 def save_index(index: ArchiveIndex, path: Path) -> None:

@@ -87,6 +87,7 @@ def _index(
         abscissa=place.abscissa,
         shape=tuple(shape) if written == there else (written,),
         variables=_variables(file, place, shape, written),
+        synthetic=text_of(signal, "synthetic"),
         notes=notes,
     )
 

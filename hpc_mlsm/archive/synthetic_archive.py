@@ -153,7 +153,8 @@ def _fill(file: h5py.File, structures: Sequence[Structure], what: Crystallisatio
     file.attrs["default"] = "entry"
     entry = file.create_group("entry")
     entry.attrs.update({"NX_class": "NXentry", "default": "data"})
-    entry["title"] = "Synthetic archive (simulated, not measured): crystallisation of " + " and ".join(names[1:])
+    about = "simulated, not measured: crystallisation of " + " and ".join(names[1:])
+    entry["title"] = f"Synthetic archive ({about})"
     data = entry.create_group("data")
     data.attrs.update({"NX_class": "NXdata", "signal": "G", "axes": ["time", "r"], "time_indices": 0, "r_indices": 1})
     data["time"] = what.minutes * what.places
@@ -163,6 +164,7 @@ def _fill(file: h5py.File, structures: Sequence[Structure], what: Crystallisatio
     shape = what.frames, len(what.grid)
     signal = data.create_dataset("G", shape, "f4", chunks=(min(256, what.frames), shape[1]))
     signal.attrs.update({"units": "1/angstrom^2", "long_name": "G(r)", "q_min": what.q_min, "q_max": what.q_max})
+    signal.attrs["synthetic"] = about
     for start in range(0, what.frames, BLOCK_ROWS):
         stop = min(start + BLOCK_ROWS, what.frames)
         signal[start:stop] = synthetic_rows(curves, what, start, stop)

@@ -153,6 +153,7 @@ def _train(summary: TrainSummary | NetworkSummary | ForestSummary | PowderTraine
             f"rank{'s' * (summary.ranks > 1)}, best {summary.best_epoch} with validation accuracy "
             f"{summary.validation_accuracy:.1%}{again}"
         )
+    again = " (the trees that were there; only trust was learned anew)" if summary.recalibrated else again
     return (
         f"{summary.classes} classes, {summary.train_rows} training patterns, {summary.rounds} rounds, best "
         f"{summary.best_round} with validation loss {summary.validation_loss:.3f}{again}"

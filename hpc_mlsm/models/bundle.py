@@ -25,11 +25,15 @@ from hpc_mlsm.models import classes as class_table
 from hpc_mlsm.models.boosted import predict_margins
 from hpc_mlsm.models.classes import ClassEntry
 from hpc_mlsm.models.retrieval import Retrieval
-from hpc_mlsm.models.trust import Answers, Neighbours, Trust, judge, likeliest, pooled
+from hpc_mlsm.models.trust import RECALIBRATE, Answers, Neighbours, Trust, judge, pooled
 from hpc_mlsm.scattering.normalise import standardise
 from hpc_mlsm.structures.structure import Structure
 
 SCHEMA_VERSION = 2
+WITHOUT_TRUST = 1
+"""Version of bundles whose predictions carried no verdicts; their trees are as good as any."""
+
+WITH_TREES = (WITHOUT_TRUST, SCHEMA_VERSION)
 MANIFEST = "bundle.json"
 _PARTS = {"model": ".ubj", "classes": ".json", "structures": ".jsonl", "references": ".h5", "trust": ".json"}
 """What a bundle consists of besides its manifest, and the endings of the files' names."""
@@ -43,7 +47,8 @@ class BundleInfo:
     ``fingerprint`` names the training data and settings; ``temperature``, with what ``Trust`` says,
     turns scores into probabilities.
     ``class_history`` tells which classes were added, split, merged and retired since the first grouping, and when, as
-    ``grouping.groups.ClassEvent`` does; ``revision`` is the number of the grouping.
+    ``grouping.groups.ClassEvent`` does; ``revision`` is the number of the grouping, ``catalogue_revision`` that of the
+    catalogue (None where it was not written down).
     """
 
     kind: str
@@ -60,11 +65,22 @@ class BundleInfo:
     preprocessing: str = "standardise"
     class_history: tuple[dict[str, Any], ...] = ()
     revision: int = 1
+    catalogue_revision: int | None = None
 
     @property
     def grid(self) -> NDArray[np.float64]:
         """Grid points."""
         return np.array(self.axis_values)
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """What the model was made from, for the provenance of what is made with it."""
+        revision = "not known" if self.catalogue_revision is None else str(self.catalogue_revision)
+        return {
+            "model_fingerprint": self.fingerprint,
+            "catalogue_fingerprint": self.catalogue_fingerprint,
+            "catalogue_revision": revision,
+        }
 
 
 @dataclass(frozen=True)
@@ -92,7 +108,7 @@ class Bundle:
 
     def probabilities(self, patterns: NDArray[np.floating]) -> NDArray[np.float32]:
         """Calibrated class probabilities (rows, classes) of patterns on the bundle's grid, in any scale."""
-        return self._scored(self._standardised(patterns))[2]
+        return self._scored(self._standardised(patterns))[1]
 
     def answers(self, patterns: NDArray[np.floating], k: int, coverage: float) -> Answers:
         """The k likeliest classes of patterns on the bundle's grid, in any scale, with verdicts.
@@ -104,15 +120,15 @@ class Bundle:
     def judged(self, patterns: NDArray[np.floating], k: int, coverage: float) -> tuple[NDArray[np.float32], Answers]:
         """Both ``probabilities`` and ``answers``."""
         values = self._standardised(patterns)
-        margins, near, found = self._scored(values)
-        return found, judge(self.trust, values, margins, near, found, k, coverage)
+        near, found = self._scored(values)
+        residuals = self.retrieval.residuals(values, found.argmax(axis=1))
+        return found, judge(self.trust, values, near, found, residuals, k, coverage)
 
-    def _scored(self, values: NDArray[np.float32]) -> tuple[NDArray[np.float32], Neighbours, NDArray[np.float32]]:
-        """Scores, nearest training patterns, and calibrated probabilities of standardised patterns."""
+    def _scored(self, values: NDArray[np.float32]) -> tuple[Neighbours, NDArray[np.float32]]:
+        """Nearest training patterns and calibrated probabilities of standardised patterns."""
         margins = predict_margins(self.booster, values, self.info.n_classes)
-        classes = likeliest(margins)
-        near = Neighbours(classes, self.retrieval.of_classes(values, classes))
-        return margins, near, pooled(margins, near, self.info.temperature, self.trust.correlation_weight)
+        near = Neighbours.of(self.retrieval, values, margins)
+        return near, pooled(margins, near, self.info.temperature, self.trust.correlation_weight)
 
     def correlations(self, patterns: NDArray[np.floating]) -> NDArray[np.float32]:
         """Pearson correlation (rows, classes) with the nearest training pattern of each class."""
@@ -202,14 +218,41 @@ def load_bundle(folder: Path) -> Bundle:
     info = bundle_info(manifest)
     contents = {part: _read_part(folder, manifest["files"][part]) for part in _PARTS}
     lines = contents["structures"].decode().splitlines()
+    trust = read_trust(folder, manifest)
     return Bundle(
         info=info,
         classes=class_table.from_json(contents["classes"].decode()),
         structures=tuple(Structure.from_json(line) for line in lines),
         retrieval=_references(contents["references"], info.n_classes),
         model=contents["model"],
-        trust=Trust.from_json(contents["trust"].decode()),
+        trust=trust,
     )
+
+
+def load_trees(folder: Path) -> tuple[BundleInfo, bytes]:
+    """What a bundle says of itself and its model, also where its trust is missing or of an earlier version.
+
+    Raises
+    ------
+    BundleError
+        If there is none, or it is of another version, or altered.
+    """
+    manifest = read_manifest(folder, WITH_TREES)
+    return bundle_info(manifest), _read_part(folder, manifest["files"]["model"])
+
+
+def read_trust(folder: Path, manifest: dict[str, Any]) -> Trust:
+    """How far the bundle of this manifest can be trusted.
+
+    Raises
+    ------
+    BundleError
+        If that is of another version, or altered.
+    """
+    try:
+        return Trust.from_json(_read_part(folder, manifest["files"]["trust"]).decode())
+    except BundleError as error:
+        raise BundleError(f"{folder}: {error}") from error
 
 
 def _read_part(folder: Path, file: dict[str, str]) -> bytes:
@@ -227,7 +270,7 @@ def _read_part(folder: Path, file: dict[str, str]) -> bytes:
     return content
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path, versions: tuple[int, ...] = (SCHEMA_VERSION,)) -> dict[str, Any]:
     """The manifest of a bundle, its version and checksum checked.
 
     Raises
@@ -243,11 +286,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise BundleError(f"{path} cannot be read: {error}; train again") from error
     schema = manifest.get("schema") if isinstance(manifest, dict) else None
-    if schema != SCHEMA_VERSION:
-        remedy = "its predictions carried no verdicts; " if schema == 1 else ""
-        raise BundleError(
-            f"{folder} is a bundle of version {schema}, this program needs {SCHEMA_VERSION}; {remedy}train again"
-        )
+    if schema not in versions:
+        remedy = f"its predictions carried no verdicts: {RECALIBRATE}" if schema == WITHOUT_TRUST else "train again"
+        raise BundleError(f"{folder} is a bundle of version {schema}, this program needs {SCHEMA_VERSION}; {remedy}")
     described = {key: value for key, value in manifest.items() if key != "sha256"}
     if manifest.get("sha256") != _checksum_of(described):
         raise BundleError(f"{path} was altered since it was trained (its checksum differs); train again")

@@ -1,6 +1,15 @@
-"""The baseline every model is measured against: the nearest training pattern by Pearson correlation."""
+"""Training patterns to compare with: the nearest by Pearson correlation, the baseline every model is measured against.
 
-from dataclasses import dataclass
+The patterns of a class also span what its structure can look like, since peaks that move and widen a little are nearly
+sums of such peaks. What the span leaves of a pattern,
+
+    e = x - Aᵀ (A Aᵀ + λ)⁻¹ A x,   A the references of the class, λ = RIDGE times the mean square of a reference,
+
+is noise if the structure is that of the class, and more if it is another, however close the nearest pattern comes.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +17,12 @@ from numpy.typing import NDArray
 from hpc_mlsm.scattering.normalise import standardise
 
 BLOCK_BYTES = 64e6
+
+SPANNING = 128
+"""References of a class that make its span, at most; of more, so many that are spread over them."""
+
+RIDGE = 1e-3
+"""Keeps sums of references with large coefficients of both signs, which look like anything, out of the span."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +32,10 @@ class Retrieval:
     references: NDArray[np.float32]
     labels: NDArray[np.int64]
     n_classes: int
+    _spans: dict[int, "_Span"] = field(default_factory=dict, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_spans": {}}
 
     @classmethod
     def of(cls, patterns: NDArray[np.float32], labels: NDArray[np.int64], n_classes: int) -> "Retrieval":
@@ -38,8 +57,10 @@ class Retrieval:
             best[start : start + block, present] = np.maximum.reduceat(product, first, axis=1)
         return best
 
-    def of_classes(self, queries: NDArray[np.float32], classes: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Largest correlation with the references of some classes only, which is far cheaper than with all.
+    def of_classes(
+        self, queries: NDArray[np.float32], classes: NDArray[np.integer]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Comparison with the references of some classes only, which is far cheaper than with all.
 
         Parameters
         ----------
@@ -50,22 +71,75 @@ class Retrieval:
 
         Returns
         -------
-        float32 (n, m)
-            -1 for a class without a reference.
+        correlations : float32 (n, m)
+            The largest with any reference of the class; -1 for a class without one.
+        unexplained : float32 (n, m)
+            Share of the pattern's sum of squares that the span of the class leaves; 1 for a class without a reference.
         """
-        if not classes.size:
-            return np.zeros(classes.shape, dtype=np.float32)
-        flat = classes.ravel()
-        order = np.argsort(flat, kind="stable")
-        present, first = np.unique(flat[order], return_index=True)
-        starts = np.atleast_1d(np.searchsorted(self.labels, present, side="left"))
-        stops = np.atleast_1d(np.searchsorted(self.labels, present, side="right"))
-        best = np.full(len(flat), -1.0, dtype=np.float32)
-        for places, start, stop in zip(np.split(order, first[1:]), starts, stops, strict=True):
+        best = np.full(classes.size, -1.0, dtype=np.float32)
+        left = np.ones(classes.size, dtype=np.float32)
+        for label, places in _by_label(classes.ravel()):
+            start, stop = self._place(label)
             if stop > start:
                 product = queries[places // classes.shape[1]] @ self.references[start:stop].T
                 best[places] = product.max(axis=1)
-        return best.reshape(classes.shape)
+                left[places] = self._span(label).unexplained(product)
+        return best.reshape(classes.shape), left.reshape(classes.shape)
+
+    def residuals(self, queries: NDArray[np.float32], labels: NDArray[np.integer]) -> NDArray[np.float32]:
+        """What the span of one class each leaves of standardised patterns, shape (n, points)."""
+        left = queries.copy()
+        for label, places in _by_label(labels):
+            start, stop = self._place(label)
+            if stop > start:
+                span = self._span(label)
+                spanning = self.references[start:stop][span.chosen]
+                left[places] -= ((queries[places] @ spanning.T) @ span.inverse) @ spanning
+        return left
+
+    def _place(self, label: int) -> tuple[int, int]:
+        start, stop = np.searchsorted(self.labels, [label, label + 1], side="left")
+        return int(start), int(stop)
+
+    def _span(self, label: int) -> "_Span":
+        if label not in self._spans:
+            start, stop = self._place(label)
+            self._spans[label] = _Span.of(self.references[start:stop])
+        return self._spans[label]
+
+
+@dataclass(frozen=True, eq=False)
+class _Span:
+    """Which references of a class span it, and (A Aᵀ + λ)⁻¹ of these."""
+
+    chosen: NDArray[np.int64]
+    inverse: NDArray[np.float32]
+    ridge: float
+
+    @classmethod
+    def of(cls, references: NDArray[np.float32]) -> "_Span":
+        n = len(references)
+        chosen = np.unique(np.linspace(0, n - 1, min(n, SPANNING)).round().astype(np.int64))
+        gram = (references[chosen] @ references[chosen].T).astype(np.float64)
+        ridge = RIDGE * float(np.trace(gram)) / len(gram)
+        inverse = np.linalg.inv(gram + ridge * np.eye(len(gram)))
+        return cls(chosen, inverse.astype(np.float32), ridge)
+
+    def unexplained(self, products: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Share that the span leaves of standardised patterns, from their products with all references of the class."""
+        own = products[:, self.chosen]
+        coefficients = own @ self.inverse
+        explained = np.einsum("ij,ij->i", own + np.float32(self.ridge) * coefficients, coefficients)
+        return np.clip(1.0 - explained, 0.0, 1.0).astype(np.float32)
+
+
+def _by_label(labels: NDArray[np.integer]) -> list[tuple[int, NDArray[np.int64]]]:
+    """Each label that occurs, and where."""
+    if not labels.size:
+        return []
+    order = np.argsort(labels, kind="stable")
+    present, first = np.unique(labels[order], return_index=True)
+    return list(zip(present.tolist(), np.split(order, first[1:]), strict=True))
 
 
 def references_per_structure(n_structures: int, n_available: int, n_points: int, memory_mb: int) -> int:

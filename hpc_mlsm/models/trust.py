@@ -7,23 +7,37 @@ patterns; ``trust_fit`` learns the differences from validation rows.
 
 import json
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import rfft
-from scipy.special import expit, logit, softmax
+from scipy.special import expit, softmax
 
 from hpc_mlsm.errors import BundleError
+from hpc_mlsm.models.retrieval import Retrieval
 
 Judgement = Literal["confident", "several", "outside", "amorphous"]
 VERDICTS: tuple[Judgement, ...] = ("confident", "several", "outside", "amorphous")
 """One class is certain; none is, but there are candidates; no structure of the catalogue; noise or amorphous."""
 
+TRUST_VERSION = 2
+"""Raised when what is learned changes its meaning."""
+
+RECALIBRATE = (
+    "run `hpc-mlsm train RUN` on the run that trained it: that learns this from validation patterns and keeps the trees"
+)
+
 NEIGHBOURS = 10
 """So many of a frame's likeliest classes are compared with their training patterns."""
 
-SMALLEST = 1e-6
+SMALLEST = 1e-7
+BANDS = (0.0, 1 / 6, 1 / 3, 2 / 3, 1.0)
+"""Edges of the frequencies of residuals, as shares of the highest: structure shows in the lowest."""
+
+FEW_ROWS, FEW_A_CLASS, FEW_CLASSES = 1000, 8.0, 60
+"""With fewer validation rows, or rows a class, or classes, what is learned of trust is told to be weak."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,7 @@ class Trust:
     pattern : Odds
         That a frame is a pattern of something crystalline, from ``curve_features``.
     figures : dict
-        What was measured on validation rows: reliability, ECE, shares of verdicts.
+        What was measured on validation rows: how many rows and classes, reliability, ECE, shares of verdicts.
     """
 
     correlation_weight: float
@@ -83,9 +97,21 @@ class Trust:
         place = min(n - 1, int(np.ceil((n + 1) * coverage)) - 1)
         return 1.0 - self.nonconformity[max(0, place)]
 
+    @property
+    def weakness(self) -> str:
+        """Why verdicts deserve some caution, in a sentence; empty where they rest on rows enough."""
+        rows, classes = self.figures.get("rows", 0), max(1, self.figures.get("classes", 0))
+        if rows >= FEW_ROWS and rows >= FEW_A_CLASS * classes and classes >= FEW_CLASSES:
+            return ""
+        return (
+            f"What can be trusted was learned from {rows} validation patterns of {classes} classes, "
+            f"{rows / classes:.2g} a class, which is little: verdicts are chosen with caution, and good answers "
+            "doubted more often. More structures, or more variants of each (simulate.variants), mend that."
+        )
+
     def to_json(self) -> str:
         """Text that ``from_json`` reads back."""
-        return json.dumps(asdict(self))
+        return json.dumps({"version": TRUST_VERSION, **asdict(self)})
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -98,10 +124,15 @@ class Trust:
         """
         try:
             raw = json.loads(text)
+            version = raw.pop("version", 1)
+            if version != TRUST_VERSION:
+                raise BundleError(
+                    f"the trust of the model is of version {version}, this program needs {TRUST_VERSION}; {RECALIBRATE}"
+                )
             odds = {name: Odds(*(tuple(raw[name][key]) for key in ("mean", "scale", "weights"))) for name in _ODDS}
             return cls(**{**raw, **odds, "nonconformity": tuple(raw["nonconformity"])})
-        except (ValueError, TypeError, KeyError) as error:
-            raise BundleError(f"the trust of the model cannot be read ({error}); run the train stage again") from error
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise BundleError(f"the trust of the model cannot be read ({error}); {RECALIBRATE}") from error
 
 
 _ODDS = ("known", "pattern")
@@ -123,10 +154,20 @@ class Answers:
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """The likeliest classes by score (n, m), in no order, and the correlation with the nearest pattern of each."""
+    """The likeliest classes by score (n, m), in no order.
+
+    With the correlation with the nearest pattern of each, and the share that its patterns together leave unexplained.
+    """
 
     classes: NDArray[np.int64]
     correlations: NDArray[np.float32]
+    unexplained: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, retrieval: Retrieval, values: NDArray[np.float32], margins: NDArray[np.float32]) -> Self:
+        """Those of standardised patterns."""
+        classes = likeliest(margins)
+        return cls(classes, *retrieval.of_classes(values, classes))
 
 
 def likeliest(margins: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -151,26 +192,43 @@ def pooled(
 
 
 def answer_features(
-    margins: NDArray[np.float32], near: Neighbours, probabilities: NDArray[np.float32]
+    residuals: NDArray[np.float32], near: Neighbours, probabilities: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """What tells patterns of the catalogue from others, (n, 7): correlations, probabilities, and scores."""
+    """What tells patterns of the catalogue from others, (n, 11), whatever the model thought of the classes.
+
+    Of what the patterns of the likeliest class leave of a pattern: its share in each of four bands of frequency and
+    altogether, its autocorrelation, and how much more the next best class leaves. Then correlations with the nearest
+    pattern, of any class and of the likeliest, and their difference. Scores and probabilities are not among them: trees
+    that never saw a class are surer of its neighbours than trees that learned to tell these from it.
+
+    Parameters
+    ----------
+    residuals : float32 (n, points)
+        Of standardised patterns; see ``Retrieval.residuals``.
+    near : Neighbours
+    probabilities : float32 (n, C)
+    """
+    own = near.classes == probabilities.argmax(axis=1)[:, None]
+    energy = np.square(residuals).sum(axis=1).astype(np.float64)
+    spectrum = rfft(residuals, axis=1)[:, 1:]
+    power = (np.square(spectrum.real) + np.square(spectrum.imag)) * (2.0 / residuals.shape[1])
+    edges = [round(edge * power.shape[1]) for edge in BANDS]
+    bands = [power[:, start:stop].sum(axis=1) for start, stop in pairwise(edges)]
+    follows = (residuals[:, 1:] * residuals[:, :-1]).sum(axis=1) / np.maximum(energy, 1e-12)
+    other = np.where(own, 1.0, near.unexplained).min(axis=1)
     best = near.correlations.max(axis=1).astype(np.float64)
-    two = -np.partition(-probabilities, 1, axis=1)[:, :2].astype(np.float64)
-    scores = -np.partition(-margins, 1, axis=1)[:, :2].astype(np.float64)
-    first = probabilities.argmax(axis=1)
-    own = np.where(near.classes == first[:, None], near.correlations, -1.0).max(axis=1)
-    return np.stack(
-        [
-            np.arctanh(np.clip(best, -0.99, 0.9999)),
-            best,
-            logit(np.clip(two[:, 0], SMALLEST, 1 - SMALLEST)),
-            two[:, 0] - two[:, 1],
-            scores[:, 0],
-            scores[:, 0] - scores[:, 1],
-            best - own,
-        ],
-        axis=1,
-    )
+    first = np.where(own, near.correlations, -1.0).max(axis=1)
+    columns = [
+        *(np.log(band + SMALLEST) for band in bands),
+        np.log(energy + SMALLEST),
+        follows,
+        np.log((other + 1e-6) / (energy + 1e-6)),
+        np.arctanh(np.clip(best, -0.99, 0.9999)),
+        best,
+        np.arctanh(np.clip(first, -0.99, 0.9999)),
+        best - first,
+    ]
+    return np.stack(columns, axis=1).astype(np.float64)
 
 
 def curve_features(values: NDArray[np.float32], correlation: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -205,9 +263,9 @@ def curve_features(values: NDArray[np.float32], correlation: NDArray[np.floating
 def judge(
     trust: Trust,
     values: NDArray[np.float32],
-    margins: NDArray[np.float32],
     near: Neighbours,
     probabilities: NDArray[np.float32],
+    residuals: NDArray[np.float32],
     k: int,
     coverage: float,
 ) -> Answers:
@@ -215,11 +273,11 @@ def judge(
 
     Parameters
     ----------
-    values : float32 (n, points)
-        Standardised patterns.
-    margins, probabilities : float32 (n, C)
-        Scores of the model, and what ``pooled`` made of them.
+    values, residuals : float32 (n, points)
+        Standardised patterns, and what the likeliest class leaves of each; see ``Retrieval.residuals``.
     near : Neighbours
+    probabilities : float32 (n, C)
+        What ``pooled`` made of the model's scores.
     k : int
         Classes to keep.
     coverage : float
@@ -235,7 +293,7 @@ def judge(
         )
     best = near.correlations.argmax(axis=1)
     correlation = near.correlations[rows, best]
-    known = trust.known(answer_features(margins, near, probabilities))
+    known = trust.known(answer_features(residuals, near, probabilities))
     pattern = trust.pattern(curve_features(values, correlation))
     size = np.maximum(1, (probabilities >= trust.threshold(coverage)).sum(axis=1))
     sure = (size == 1) & (known >= trust.known_sure)

@@ -1,6 +1,7 @@
 """Learning how far a model can be trusted, from validation rows that it has not learned from."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,6 @@ from hpc_mlsm.models.trust import (
     curve_features,
     judge,
     lifted,
-    likeliest,
     pooled,
 )
 from hpc_mlsm.scattering.normalise import standardise
@@ -30,7 +30,10 @@ Margins = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Scores (n, C) of standardised patterns."""
 
 OUTSIDE_ACCEPTED = 0.05
-"""Share of validation rows which, their class taken away, may still be known well enough for a confident answer."""
+"""Share of rows of classes that were taken away which may still be known well enough for a confident answer."""
+
+FOLDS = 4
+"""Parts of the classes; what is asked of each is learned from the others."""
 
 KNOWN_REFUSED, CORRELATION_REFUSED = 0.05, 0.02
 """Shares of validation rows that may count as outside the catalogue, which they are not, by either criterion."""
@@ -39,6 +42,27 @@ LARGEST_WEIGHT = 200.0
 PENALTY = 1e-3
 QUANTILES = 1000
 COVERAGE = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """Patterns as ``judge`` takes them, and their features."""
+
+    values: NDArray[np.float32]
+    near: Neighbours
+    probabilities: NDArray[np.float32]
+    residuals: NDArray[np.float32]
+    features: NDArray[np.float64]
+
+    def judged(self, trust: Trust) -> dict[str, float]:
+        """Shares of the verdicts."""
+        found = judge(trust, self.values, self.near, self.probabilities, self.residuals, 1, COVERAGE)
+        return {name: float((found.verdict == k).mean()) for k, name in enumerate(VERDICTS)}
+
+    @property
+    def best(self) -> NDArray[np.float32]:
+        """Correlation with the nearest pattern."""
+        return np.asarray(self.near.correlations.max(axis=1))
 
 
 def fit_trust(
@@ -70,55 +94,86 @@ def fit_trust(
     generator = np.random.default_rng(seed)
     noisy = patterns.copy()
     noisy[1::2] = standardise(with_noise(patterns[1::2], generator))
-    margins, clean = margins_of(noisy), margins_of(patterns)
-    near, clean_near = _near(retrieval, noisy, margins), _near(retrieval, patterns, clean)
+    clean = margins_of(patterns)
+    clean_near = Neighbours.of(retrieval, patterns, clean)
     temperature, weight = fit_pool(clean, clean_near, labels)
-    probabilities = pooled(margins, near, temperature, weight)
-    others, others_near = _without(margins, retrieval, noisy, labels)
-    others_probabilities = pooled(others, others_near, temperature, weight)
-    inside = answer_features(margins, near, probabilities)
-    outside = answer_features(others, others_near, others_probabilities)
-    surrogates = standardise(no_patterns(patterns, axis[1], axis[0], generator))
-    surrogate_margins = margins_of(surrogates)
-    surrogate_near = _near(retrieval, surrogates, surrogate_margins)
-    surrogate_probabilities = pooled(surrogate_margins, surrogate_near, temperature, weight)
+
+    def seen(values: NDArray[np.float32], margins: NDArray[np.float32], near: Neighbours) -> _Seen:
+        probabilities = pooled(margins, near, temperature, weight)
+        residuals = retrieval.residuals(values, probabilities.argmax(axis=1))
+        return _Seen(values, near, probabilities, residuals, answer_features(residuals, near, probabilities))
+
+    margins = margins_of(noisy)
+    inside = seen(noisy, margins, Neighbours.of(retrieval, noisy, margins))
+    outside = seen(noisy, *_without(margins, retrieval, noisy, labels))
+    made = standardise(no_patterns(patterns, axis[1], axis[0], generator))
+    margins = margins_of(made)
+    surrogates = seen(made, margins, Neighbours.of(retrieval, made, margins))
+    trust = _learned(inside, outside, surrogates, labels, weight)
+    probabilities = pooled(clean, clean_near, temperature, weight)
+    right = probabilities[np.arange(len(labels)), labels]
+    figures = {
+        "rows": len(labels),
+        "classes": len(np.unique(labels)),
+        "verdicts": {
+            name: one.judged(trust)
+            for name, one in (("validation", inside), ("class_taken_away", outside), ("no_pattern", surrogates))
+        },
+        **_reliability(probabilities, labels),
+    }
+    return temperature, replace(trust, nonconformity=_quantiles(1.0 - right), figures=figures)
+
+
+def _learned(inside: _Seen, outside: _Seen, surrogates: _Seen, labels: NDArray[np.int64], weight: float) -> Trust:
+    """All of trust but the sets of candidates and the figures."""
     # Noise among what is not known keeps the odds low far away from all that was seen.
-    far = answer_features(surrogate_margins, surrogate_near, surrogate_probabilities)
-    known = fit_odds(inside, np.concatenate([outside, far]))
-    sure = float(np.quantile(known(outside), 1.0 - OUTSIDE_ACCEPTED))
-    clean_probabilities = pooled(clean, clean_near, temperature, weight)
-    right = clean_probabilities[np.arange(len(labels)), labels]
+    known = fit_odds(inside.features, np.concatenate([outside.features, surrogates.features]))
+    sure = _least_sure(inside, outside, surrogates, labels)
     # An unknown crystal may correlate as little as noise does: then the shape alone has to tell.
-    correlations = np.concatenate([_best(near), _best(others_near), _best(surrogate_near)])
+    correlations = np.concatenate([inside.best, outside.best, surrogates.best])
     pattern = fit_odds(
-        curve_features(np.concatenate([noisy, noisy, noisy]), correlations),
-        curve_features(surrogates, _best(surrogate_near)),
+        curve_features(np.concatenate([inside.values] * 3), correlations),
+        curve_features(surrogates.values, surrogates.best),
     )
-    trust = Trust(
+    return Trust(
         correlation_weight=weight,
-        nonconformity=_quantiles(1.0 - right),
+        nonconformity=(0.0,),
         known=known,
-        known_least=min(float(np.quantile(known(inside), KNOWN_REFUSED)), sure),
+        known_least=min(float(np.quantile(known(inside.features), KNOWN_REFUSED)), sure),
         known_sure=sure,
-        correlation_least=float(np.quantile(_best(near), CORRELATION_REFUSED)),
+        correlation_least=float(np.quantile(inside.best, CORRELATION_REFUSED)),
         pattern=pattern,
     )
-    answered = {
-        "validation": judge(trust, noisy, margins, near, probabilities, 1, COVERAGE),
-        "class_taken_away": judge(trust, noisy, others, others_near, others_probabilities, 1, COVERAGE),
-        "no_pattern": judge(
-            trust,
-            surrogates,
-            surrogate_margins,
-            surrogate_near,
-            surrogate_probabilities,
-            1,
-            COVERAGE,
-        ),
-    }
-    shares = {name: _shares(answers.verdict) for name, answers in answered.items()}
-    figures = {"verdicts": shares, **_reliability(clean_probabilities, labels)}
-    return temperature, Trust(**{**trust.__dict__, "figures": figures})
+
+
+def _least_sure(inside: _Seen, outside: _Seen, surrogates: _Seen, labels: NDArray[np.int64]) -> float:
+    """Least probability of being known that a confident answer needs.
+
+    Classes, not rows, are what a catalogue lacks: rows of a class whose twin is in the catalogue (the same structure
+    type, a lattice within the strains) pass together. So the odds that are asked of a class are learned from others,
+    and the mean over classes of the share that passes, plus its standard error, has to stay below OUTSIDE_ACCEPTED,
+    for rows with noise and for those without.
+    """
+    classes, number = np.unique(labels, return_inverse=True)
+    scores, folds = np.empty(len(labels)), min(FOLDS, len(classes))
+    for fold in range(folds):
+        own = number % folds == fold
+        others = np.concatenate([outside.features[~own], surrogates.features])
+        scores[own] = fit_odds(inside.features[~own], others)(outside.features[own])
+    parts = [slice(0, None, 2), slice(1, None, 2)]
+    return max(_passed_by_few(scores[part], number[part]) for part in parts if len(scores[part]))
+
+
+def _passed_by_few(scores: NDArray[np.float64], classes: NDArray[np.int64]) -> float:
+    """The least threshold that few classes pass; see ``_least_sure``."""
+    rows = np.bincount(classes)
+    there = rows > 0
+    for share in np.linspace(0.8, 1.0, 201):
+        threshold = float(np.quantile(scores, share))
+        passed = np.bincount(classes, scores >= threshold, minlength=len(rows))[there] / rows[there]
+        if passed.mean() + passed.std() / np.sqrt(len(passed)) <= OUTSIDE_ACCEPTED:
+            return threshold
+    return float(scores.max())
 
 
 def fit_pool(margins: NDArray[np.float32], near: Neighbours, labels: NDArray[np.int64]) -> tuple[float, float]:
@@ -162,22 +217,19 @@ def fit_odds(yes: NDArray[np.float64], no: NDArray[np.float64]) -> Odds:
     return Odds(tuple(mean.tolist()), tuple(scale.tolist()), tuple(found.x.tolist()))
 
 
-def _near(retrieval: Retrieval, patterns: NDArray[np.float32], margins: NDArray[np.float32]) -> Neighbours:
-    classes = likeliest(margins)
-    return Neighbours(classes, retrieval.of_classes(patterns, classes))
-
-
 def _without(
     margins: NDArray[np.float32], retrieval: Retrieval, patterns: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], Neighbours]:
     """Scores and neighbours as if the right class did not exist."""
     others = margins.copy()
     others[np.arange(len(labels)), labels] = margins.min(axis=1) - 1.0
-    return others, _near(retrieval, patterns, others)
-
-
-def _best(near: Neighbours) -> NDArray[np.float32]:
-    return np.asarray(near.correlations.max(axis=1))
+    near = Neighbours.of(retrieval, patterns, others)
+    own = near.classes == labels[:, None]  # there are no more than ten classes
+    return others, replace(
+        near,
+        correlations=np.where(own, np.float32(-1.0), near.correlations),
+        unexplained=np.where(own, np.float32(1.0), near.unexplained),
+    )
 
 
 def _quantiles(scores: NDArray[np.floating]) -> tuple[float, ...]:
@@ -186,10 +238,6 @@ def _quantiles(scores: NDArray[np.floating]) -> tuple[float, ...]:
     if len(ordered) > QUANTILES:
         ordered = ordered[np.ceil(np.arange(1, QUANTILES + 1) * len(ordered) / QUANTILES).astype(int) - 1]
     return tuple(ordered.tolist())
-
-
-def _shares(verdict: NDArray[np.int8]) -> dict[str, float]:
-    return {name: float((verdict == k).mean()) for k, name in enumerate(VERDICTS)}
 
 
 def _reliability(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, Any]:

@@ -86,6 +86,10 @@ class ArchiveAnswer:
         Frames and files that could not be used.
     provenance
         Model name and hash, fingerprints, versions.
+    notes
+        What a reader should know.
+    synthetic
+        What was made up and not measured, in sentences.
     """
 
     title: str
@@ -114,6 +118,7 @@ class ArchiveAnswer:
     settings: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    synthetic: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         lengths = {

@@ -31,7 +31,7 @@ def archive_image(answer: ArchiveAnswer) -> bytes:
         file.attrs.update({"creator": "hpc_mlsm", "default": "entry"})
         entry = nexus_group(file, "entry", "NXentry")
         entry.attrs["default"] = "phases" if len(answer.classes) else "verdict"
-        entry["title"] = answer.title
+        entry["title"] = " ".join((answer.title, *answer.synthetic))
         _write_frames(entry, answer)
         if len(answer.patterns):
             _write_patterns(entry, answer)

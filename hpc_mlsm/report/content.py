@@ -59,7 +59,10 @@ class GroupSummary:
 
 @dataclass(frozen=True)
 class TrainingSummary:
-    """How a model was trained; ``losses`` are validation losses (nats) a round, ``best_round`` counts from 0."""
+    """How a model was trained; ``losses`` are validation losses (nats) a round, ``best_round`` counts from 0.
+
+    ``caution`` says in a sentence why its verdicts rest on little, where they do.
+    """
 
     n_classes: int
     train_rows: int
@@ -70,6 +73,7 @@ class TrainingSummary:
     temperature: float
     seconds: float
     device: str
+    caution: str = ""
 
 
 @dataclass(frozen=True)

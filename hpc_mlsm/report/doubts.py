@@ -98,6 +98,8 @@ def _training(content: ReportContent) -> Iterator[str]:
     training = content.training
     if training is None:
         return
+    if training.caution:
+        yield training.caution
     low, high = TEMPERATURES
     if not low <= training.temperature <= high:
         tendency = "overconfident" if training.temperature > high else "underconfident"

@@ -1,5 +1,6 @@
 """The frames of an archive on the model's grid, as shards that any executor makes; the first step of ``decompose``."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from hpc_mlsm.archive.frame_shards import (
     shard_path,
     write_frame_shard,
 )
-from hpc_mlsm.archive.frames import ArchiveIndex
+from hpc_mlsm.archive.frames import ArchiveIndex, FrameReject
 from hpc_mlsm.archive.index_file import load_index
 from hpc_mlsm.archive.opening import frame_hash
 from hpc_mlsm.durable import is_stale_part
 from hpc_mlsm.errors import HpcMlsmError, RunError, StoreError
 from hpc_mlsm.runtime.events import stage_events
 from hpc_mlsm.stages.context import RunContext
+from hpc_mlsm.stages.predict_tasks import KILLED
 
 STAGE = "decompose"
 MAX_WRITE_FAILURES = 3
@@ -34,6 +36,7 @@ class FramesTask:
     shard: Path
     start: int
     stop: int
+    skipped: tuple[FrameReject, ...] = ()
 
     @property
     def id(self) -> str:
@@ -53,13 +56,18 @@ class FramesTask:
 
 def frames_task(task: FramesTask) -> int:
     """Prepare the frames of a task and write their shard; runs on a worker. Returns how many can be used."""
-    prepared = prepare_frames(load_index(task.index), task.start, task.stop, load_classifier(task.model))
+    index, classifier = load_index(task.index), load_classifier(task.model)
+    prepared = prepare_frames(index, task.start, task.stop, classifier, task.skipped)
     write_frame_shard(task.shard, prepared)
     return len(prepared.frames)
 
 
-def frame_series(context: RunContext, index: ArchiveIndex, index_file: Path) -> FrameSeries:
+def frame_series(
+    context: RunContext, index: ArchiveIndex, index_file: Path, rejects: Sequence[FrameReject] = ()
+) -> FrameSeries:
     """All usable frames of an archive, those that are missing, damaged or out of date made anew.
+
+    Of the rejects of ``predict`` those that killed their worker are not read again.
 
     Raises
     ------
@@ -72,8 +80,10 @@ def frame_series(context: RunContext, index: ArchiveIndex, index_file: Path) -> 
     tasks = []
     for start in range(0, index.n_frames, FRAMES_PER_SHARD):
         stop = min(start + FRAMES_PER_SHARD, index.n_frames)
-        shard = shard_path(folder, start, stop, hashes(start, stop), grid)
-        tasks.append(FramesTask(index_file.resolve(), model, shard, start, stop))
+        skipped = tuple(one for one in rejects if one.reason == KILLED and start <= one.frame < stop)
+        content = hashes(start, stop) + "".join(f" without {one.frame}" for one in skipped)
+        shard = shard_path(folder, start, stop, content, grid)
+        tasks.append(FramesTask(index_file.resolve(), model, shard, start, stop, skipped))
     missing = [task for task in tasks if not _is_whole(task.shard, context)]
     if missing:
         _make(context, missing)

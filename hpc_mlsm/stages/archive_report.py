@@ -37,6 +37,9 @@ from hpc_mlsm.stages.run_directory import RunDirectory
 
 STAGE = "report"
 PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "h5py", "xgboost")
+MADE_UP = "synthetic"
+"""Source of structures that were made up."""
+
 _WORDS = {"confident": 0, "several": 1, "outside": 2, "amorphous": 3}
 """Verdicts of the model, as places in the report's list."""
 
@@ -105,7 +108,8 @@ def gather_answer(context: RunContext) -> ArchiveAnswer:
         stages=stage_summaries(run),
         settings=_settings(context),
         provenance=_provenance(run, bundle, index),
-        notes=_notes(index, predictions),
+        notes=(*_notes(index, predictions), *filter(None, (bundle.trust.weakness,))),
+        synthetic=_synthetic(index, bundle),
     )
 
 
@@ -178,6 +182,14 @@ def _notes(index: ArchiveIndex, predictions: Predictions) -> tuple[str, ...]:
     return (*index.notes, *again, *assumed)
 
 
+def _synthetic(index: ArchiveIndex, bundle: Bundle) -> tuple[str, ...]:
+    """What of this was made up and not measured, in sentences."""
+    archive = (f"The archive is synthetic ({index.synthetic}).",) if index.synthetic else ()
+    made_up, n = sum(one.source == MADE_UP for one in bundle.structures), len(bundle.structures)
+    model = (f"{made_up} of {n} structures of the model are made up.",) if made_up else ()
+    return archive + model
+
+
 def _settings(context: RunContext) -> dict[str, object]:
     settings = plain(context.config)
     return {name: settings[name] for name in ("predict", "decompose", "refine", "executor")}
@@ -189,7 +201,6 @@ def _provenance(run: RunDirectory, bundle: Bundle, index: ArchiveIndex) -> dict[
         "frames": str(index.n_frames),
         "model": str(run.model),
         "model_hash": bundle_hash(run.model),
-        "model_fingerprint": bundle.info.fingerprint,
-        "catalogue_fingerprint": bundle.info.catalogue_fingerprint,
+        **bundle.info.origin,
         "hpc_mlsm": __version__,
     } | {name: version(name) for name in PACKAGES}

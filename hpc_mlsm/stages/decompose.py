@@ -43,9 +43,9 @@ def run(context: RunContext) -> DecomposeSummary:
         If no frame can be used, or a task failed.
     """
     folder = predictions_folder(context.run)
-    index, _ = read_predictions(folder)
+    index, predictions = read_predictions(folder)
     bundle = model_of(context.run)
-    series = frame_series(context, index, folder / INDEX)
+    series = frame_series(context, index, folder / INDEX, predictions.rejects)
     if not len(series):
         first = series.rejects[0].detail if series.rejects else "the archive is empty"
         raise RunError(f"none of the {index.n_frames} frames of {index.source} can be used; the first: {first}")

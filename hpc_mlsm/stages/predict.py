@@ -138,7 +138,7 @@ def _prepared(
 def write_tables(classified: Classified, folder: Path, bundle: Bundle, model: Path) -> None:
     """CSV, Parquet and NeXus of the candidates, and a table of the patterns that were set aside."""
     folder.mkdir(parents=True, exist_ok=True)
-    provenance = {"model": str(model), "model_hash": bundle_hash(model), "hpc_mlsm": __version__}
+    provenance = {"model": str(model), "model_hash": bundle_hash(model), **bundle.info.origin, "hpc_mlsm": __version__}
     ranked, grid = classified.rankings, bundle.info.grid
     write_predictions_csv(folder / "predictions.csv", ranked)
     write_predictions_parquet(folder / "predictions.parquet", ranked, provenance)

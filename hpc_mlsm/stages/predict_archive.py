@@ -6,59 +6,29 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from hpc_mlsm import __version__
-from hpc_mlsm.archive.classifier import Classifier, load_classifier, predict_block
+from hpc_mlsm.archive.classifier import Classifier, load_classifier
 from hpc_mlsm.archive.frames import ArchiveIndex
 from hpc_mlsm.archive.index_file import load_index, save_index
-from hpc_mlsm.archive.opening import frame_hash, open_archive, read_frames
-from hpc_mlsm.archive.prediction_shard import SCHEMA_VERSION, write_prediction_shard
+from hpc_mlsm.archive.opening import frame_hash, open_archive
+from hpc_mlsm.archive.prediction_shard import SCHEMA_VERSION
 from hpc_mlsm.archive.prediction_store import Piece, PredictionStore
 from hpc_mlsm.archive.predictions import Predictions
 from hpc_mlsm.config.run_config import PredictSettings
-from hpc_mlsm.errors import BundleError, HpcMlsmError, RunError, StoreError
+from hpc_mlsm.errors import BundleError, ExecutorError, HpcMlsmError, RunError, StoreError
 from hpc_mlsm.models.bundle import bundle_hash
 from hpc_mlsm.models.trust import VERDICTS
 from hpc_mlsm.runtime.events import SetAside, stage_events
+from hpc_mlsm.runtime.task_run import TaskError
 from hpc_mlsm.stages.context import RunContext
-from hpc_mlsm.store.schema import ShardRecord
+from hpc_mlsm.stages.predict_tasks import KILLED, STAGE, TOLD, PredictTask, SplitShards, piece_name, predict_task
 
-STAGE = "predict"
 INDEX = "archive.h5"
 TASK_VALUES = 1_500_000
 """Values that one task reads, about 12 MB as float64; frames of 301 points come 4096 at a time."""
 
 MOST_FRAMES = 4096
 MAX_WRITE_FAILURES = 3
-TOLD = 20
-"""So many frames that are set aside are told of one by one."""
-
-
-@dataclass(frozen=True)
-class PredictTask:
-    """Consecutive frames to predict into one shard. Paths travel, not arrays."""
-
-    id: str
-    start: int
-    stop: int
-    content_hash: str
-    config_hash: str
-    index: Path
-    model: Path
-    folder: Path
-    k: int
-    coverage: float
-
-    @property
-    def cost(self) -> float:
-        """In frames."""
-        return float(self.units)
-
-    @property
-    def units(self) -> int:
-        """Frames."""
-        return self.stop - self.start
 
 
 @dataclass(frozen=True)
@@ -110,9 +80,9 @@ def run(
         missing = set(store.missing(wanted, config_hash))
         tasks = [
             PredictTask(
-                f"predict-{start}-{stop}-{content[:8]}",
                 start,
                 stop,
+                (start, stop),
                 content,
                 config_hash,
                 folder / INDEX,
@@ -124,7 +94,7 @@ def run(
             for name, start, stop, content in pieces
             if name in missing
         ]
-        _predict(context, store, tasks)
+        _predict(context, store, tasks, index)
         store.drop(wanted, config_hash)
         found = store.read()
     return _summary(folder, index, found, sum(task.units for task in tasks))
@@ -146,38 +116,30 @@ def read_predictions(folder: Path) -> tuple[ArchiveIndex, Predictions]:
     return index, found
 
 
-def predict_task(task: PredictTask) -> tuple[ShardRecord, tuple[SetAside, ...]]:
-    """Predict the frames of one task and write their shard; runs on a worker."""
-    index = load_index(task.index)
-    classifier = load_classifier(task.model)
-    block = read_frames(index, task.start, task.stop)
-    frames = np.arange(task.start, task.stop, dtype=np.int64)
-    found = predict_block(classifier, index, block, frames, task.k, task.coverage)
-    name = _name(task.start, task.stop)
-    record = write_prediction_shard(task.folder, name, task.content_hash, task.config_hash, found)
-    aside = tuple(
-        SetAside(stage=STAGE, id=index.name(one.frame), reason=one.reason, detail=one.detail)
-        for one in found.rejects[:TOLD]
-    )
-    return record, aside
-
-
-def _predict(context: RunContext, store: PredictionStore, tasks: list[PredictTask]) -> None:
+def _predict(context: RunContext, store: PredictionStore, tasks: list[PredictTask], index: ArchiveIndex) -> None:
     if not tasks:
         return
     failures: list[HpcMlsmError] = []
-    units, told = sum(task.units for task in tasks), 0
+    units, told, split = sum(task.units for task in tasks), 0, SplitShards()
     with stage_events(
         context.on_event, STAGE, n_tasks=len(tasks), units="frames", n_units=units, **context.size
     ) as listener:
         for outcome in context.executor.map_tasks(predict_task, tasks, stage=STAGE, on_event=listener):
-            if outcome.value is None:
+            aside: tuple[SetAside, ...] = ()
+            if outcome.value is not None:
+                record, aside = outcome.value
+                whole = split.add(outcome.task, record) if outcome.task.is_part else record
+            elif _kills(outcome.task, outcome.error):
+                name, detail = index.name(outcome.task.start), str(outcome.error)
+                aside = (SetAside(stage=STAGE, id=name, reason=KILLED, detail=detail),)
+                whole = split.blame(outcome.task, name, detail)
+            else:
                 failures.append(outcome.error or RunError("the task ended without a result"))
                 if sum(isinstance(one, StoreError) for one in failures) >= MAX_WRITE_FAILURES:
                     break
                 continue
-            record, aside = outcome.value
-            store.record(record)
+            if whole is not None:
+                store.record(whole)
             for event in aside[: max(0, TOLD - told)]:
                 context.on_event(event)
             told += len(aside)
@@ -188,17 +150,18 @@ def _predict(context: RunContext, store: PredictionStore, tasks: list[PredictTas
         )
 
 
+def _kills(task: PredictTask, error: HpcMlsmError | None) -> bool:
+    """Whether a task ended because its only frame killed worker after worker."""
+    return task.units == 1 and isinstance(error, ExecutorError) and not isinstance(error, TaskError)
+
+
 def _pieces(index: ArchiveIndex, classifier: Classifier) -> Iterator[tuple[str, int, int, str]]:
     """Runs of consecutive frames, with name, beginning, end and content hash; the same whatever the executor."""
     size = max(1, min(MOST_FRAMES, TASK_VALUES // max(1, len(classifier.grid))))
     hashes = frame_hash(index)
     for start in range(0, index.n_frames, size):
         stop = min(start + size, index.n_frames)
-        yield _name(start, stop), start, stop, hashes(start, stop)
-
-
-def _name(start: int, stop: int) -> str:
-    return f"frames-{start}-{stop}"
+        yield piece_name(start, stop), start, stop, hashes(start, stop)
 
 
 def _config_hash(model: Path, settings: PredictSettings, index: ArchiveIndex) -> str:

@@ -184,6 +184,7 @@ def _training(bundle: Bundle) -> TrainingSummary:
         temperature=bundle.info.temperature,
         seconds=metrics["seconds"],
         device="cuda" if trained["boosted"]["device"] == "cuda" else "cpu",
+        caution=bundle.trust.weakness,
     )
 
 

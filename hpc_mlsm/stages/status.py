@@ -8,7 +8,7 @@ from pathlib import Path
 from hpc_mlsm.catalog.database import Catalogue
 from hpc_mlsm.config.run_config import RunConfig
 from hpc_mlsm.errors import BundleError, HpcMlsmError, RunError
-from hpc_mlsm.models.bundle import bundle_info, read_manifest
+from hpc_mlsm.models.bundle import WITH_TREES, bundle_info, read_manifest
 from hpc_mlsm.runtime.lock import LOCK_NAME
 from hpc_mlsm.runtime.lock_holder import process_start, read_holder
 from hpc_mlsm.stages import powder_status
@@ -18,7 +18,7 @@ from hpc_mlsm.stages.group import current_groups
 from hpc_mlsm.stages.predict_archive import INDEX
 from hpc_mlsm.stages.run_directory import RunDirectory
 from hpc_mlsm.stages.simulate import config_hash, quarantined, selected_keys
-from hpc_mlsm.stages.train import expected_fingerprint
+from hpc_mlsm.stages.train import expected_fingerprint, trust_doubt
 from hpc_mlsm.store.patterns import PatternStore
 
 
@@ -104,7 +104,9 @@ def _train(run: RunDirectory, config: RunConfig) -> tuple[str, str]:
     if not run.model.is_dir():
         checkpoint = (run.checkpoints / "state.json").exists()
         return ("partly", "a checkpoint to go on from") if checkpoint else ("not run", "no model")
-    info = bundle_info(read_manifest(run.model))
+    info = bundle_info(read_manifest(run.model, WITH_TREES))
+    if doubt := trust_doubt(run):
+        return "outdated", doubt
     with PatternStore.open(run.patterns, "r") as store:
         expected = expected_fingerprint(current_groups(run, store, config), config)
     state = "done" if info.fingerprint == expected else "outdated"

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpc_mlsm.catalog.database import Catalogue
+from hpc_mlsm.catalog.history import revisions
 from hpc_mlsm.config.load import plain
 from hpc_mlsm.errors import BundleError, RunError
 from hpc_mlsm.grouping.groups import Group, SavedGroups
 from hpc_mlsm.models.boosted import BoostedModel, Round, predict_margins, train_boosted
-from hpc_mlsm.models.bundle import Bundle, BundleInfo, bundle_info, read_manifest, save_bundle
+from hpc_mlsm.models.bundle import Bundle, BundleInfo, load_trees, read_manifest, read_trust, save_bundle
 from hpc_mlsm.models.checkpoints import load_checkpoint
 from hpc_mlsm.models.classes import ClassEntry, MemberEntry
 from hpc_mlsm.models.projection import boosted_memory
@@ -43,7 +44,10 @@ CALIBRATION_BYTES = 4e8
 
 @dataclass(frozen=True)
 class TrainSummary:
-    """What the stage did; ``resumed_from`` is the number of rounds taken over from a checkpoint."""
+    """What the stage did; ``resumed_from`` is the number of rounds taken over from a checkpoint.
+
+    Where ``recalibrated``, the trees are those of the bundle that was there, and only their trust was learned anew.
+    """
 
     classes: int
     train_rows: int
@@ -53,12 +57,15 @@ class TrainSummary:
     temperature: float
     resumed_from: int
     reused: bool
+    recalibrated: bool = False
 
 
 def run(context: RunContext, *, warm: bool = False) -> "TrainSummary | PowderTrained":
     """Train until the validation loss stops falling, unless the bundle on disk is already the one asked for.
 
-    With ``warm``, trees go on from those of the bundle on disk, where this is possible; see ``warm_start``.
+    Of one that is, but was made by an earlier version whose predictions carried no verdicts or others, the trees are
+    kept and trust is learned anew. With ``warm``, trees go on from those of the bundle on disk, where this is possible;
+    see ``warm_start``.
     """
     config, run = context.config, context.run
     if config.simulate.kind == "powder":
@@ -68,9 +75,10 @@ def run(context: RunContext, *, warm: bool = False) -> "TrainSummary | PowderTra
     with PatternStore.open(run.patterns, "r") as store:
         groups = current_groups(run, store, config)
         expected = expected_fingerprint(groups, config)
-        existing = _existing(run)
-        if existing is not None and existing.fingerprint == expected:
-            return _summary(existing, reused=True)
+        existing = _existing(run, expected)
+        doubt = trust_doubt(run) if existing is not None else ""
+        if existing is not None and not doubt:
+            return _summary(existing[0], reused=True)
         rows = LabelledRows.of(store, groups.groups, config.split, config.simulate.variants)
         if len(groups.groups) < 2:
             raise RunError(
@@ -78,20 +86,47 @@ def run(context: RunContext, *, warm: bool = False) -> "TrainSummary | PowderTra
                 "then train"
             )
         start = time.monotonic()
-        if warm:
-            warm_start(context, rows, groups, expected)
-        model = _train(context, rows, len(groups.groups), expected)
-        bundle = _bundle(context, store, groups, rows, model, expected, time.monotonic() - start)
+        if existing is not None:
+            context.note(STAGE, f"only trust is learned anew, the trees are kept: {doubt}")
+            model = _trees(*existing)
+        else:
+            if warm:
+                warm_start(context, rows, groups, expected)
+            model = _train(context, rows, len(groups.groups), expected)
+        seconds = time.monotonic() - start if existing is None else existing[0].metrics["seconds"]
+        bundle = _bundle(context, store, groups, rows, model, expected, seconds)
+    if weakness := bundle.trust.weakness:
+        context.note(STAGE, weakness)
     save_bundle(bundle, run.model)
     shutil.rmtree(run.checkpoints, ignore_errors=True)
-    return _summary(bundle.info, reused=False)
+    return _summary(bundle.info, reused=False, recalibrated=existing is not None)
 
 
-def _existing(run: RunDirectory) -> BundleInfo | None:
+def _existing(run: RunDirectory, expected: str) -> tuple[BundleInfo, bytes] | None:
+    """The bundle on disk and its trees, if they are those asked for; their trust may be missing or outdated."""
     try:
-        return bundle_info(read_manifest(run.model))
+        found = load_trees(run.model)
     except BundleError:
         return None
+    return found if found[0].fingerprint == expected else None
+
+
+def trust_doubt(run: RunDirectory) -> str:
+    """Why the trust of the bundle on disk is of no use; empty if it is."""
+    try:
+        read_trust(run.model, read_manifest(run.model))
+    except BundleError as error:
+        return str(error)
+    return ""
+
+
+def _trees(info: BundleInfo, image: bytes) -> BoostedModel:
+    """The trees of a bundle as training gives them."""
+    import xgboost
+
+    booster = xgboost.Booster()
+    booster.load_model(bytearray(image))
+    return BoostedModel(booster, tuple(info.metrics["validation_losses"]), info.metrics["resumed_from"])
 
 
 def _train(context: RunContext, rows: LabelledRows, n_classes: int, expected: str) -> BoostedModel:
@@ -180,6 +215,7 @@ def _bundle(
     with Catalogue(context.run.catalogue, read_only=True) as catalogue:
         structures = tuple(catalogue.structures(store.ids()))
         catalogue_fingerprint = catalogue.fingerprint()
+        made = [one.number for one in revisions(catalogue) if one.fingerprint == catalogue_fingerprint]
     info = BundleInfo(
         kind="boosted",
         axis_name=axis.name,
@@ -200,6 +236,7 @@ def _bundle(
         },
         class_history=tuple(asdict(event) for event in groups.history),
         revision=groups.revision,
+        catalogue_revision=made[-1] if made else None,
     )
     return Bundle(
         info=info,
@@ -244,7 +281,7 @@ def _member(structure: Structure) -> MemberEntry:
     )
 
 
-def _summary(info: BundleInfo, *, reused: bool) -> TrainSummary:
+def _summary(info: BundleInfo, *, reused: bool, recalibrated: bool = False) -> TrainSummary:
     losses = info.metrics["validation_losses"]
     best = info.metrics["best_round"]
     return TrainSummary(
@@ -256,4 +293,5 @@ def _summary(info: BundleInfo, *, reused: bool) -> TrainSummary:
         temperature=info.temperature,
         resumed_from=info.metrics["resumed_from"],
         reused=reused,
+        recalibrated=recalibrated,
     )

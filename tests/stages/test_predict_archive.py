@@ -1,6 +1,7 @@
 """Prediction over archives: one answer a frame whatever is wrong with others, and nothing lost or done twice."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from hpc_mlsm.models.trust_fit import fit_trust
 from hpc_mlsm.runtime.events import Event, SetAside
 from hpc_mlsm.scattering.normalise import standardise
 from hpc_mlsm.stages import predict_archive
+from hpc_mlsm.stages.archive_frames import frame_series
 from hpc_mlsm.stages.context import open_run
 from hpc_mlsm.stages.predict_archive import ArchiveSummary, read_predictions
 from hpc_mlsm.stages.run_directory import RunDirectory
@@ -204,7 +206,7 @@ def test_an_archive_of_another_kind_is_refused(tmp_path: Path, model: Path) -> N
         predicted(tmp_path / "run", archive, tmp_path / "nothing")
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / MANIFEST).write_text('{"schema": 1}')
-    with pytest.raises(BundleError, match=r"of version 1, this program needs 2.*train again"):
+    with pytest.raises(BundleError, match=r"of version 1, this program needs 2.*hpc-mlsm train RUN"):
         predicted(tmp_path / "run", archive, tmp_path / "old")
     with pytest.raises(PatternError, match="there is no such file"):
         predicted(tmp_path / "run", tmp_path / "none.h5", model)
@@ -273,3 +275,38 @@ def test_a_killed_prediction_goes_on_with_nothing_lost_or_doubled(tmp_path: Path
     _, found = read_predictions(folder)
     np.testing.assert_array_equal(found.frames, np.arange(1200))
     assert found.usable.all()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_frames_a_task")
+def test_a_frame_that_kills_its_worker_is_set_aside_and_the_rest_goes_on(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = stack(tmp_path / "a.h5", made(8, 2)[0])
+    _, whole = predicted(tmp_path / "whole", archive, model)
+    root = Path(__file__).resolve().parents[2]
+    monkeypatch.setenv("PYTHONPATH", f"{root / 'benchmarks' / '_recorder'}:{root}")
+    monkeypatch.setenv("HPC_MLSM_POISON", "frame:21")
+    overrides = ("executor.kind=local", "executor.workers=1", "executor.retries=0")
+    heard: list[Event] = []
+    run = tmp_path / "run"
+    summary, found = predicted(run, archive, model, heard, *overrides)
+    ((frame, reason, detail),) = [(one.frame, one.reason, one.detail) for one in found.rejects]
+    assert (frame, reason) == (21, "killed_worker")
+    assert detail.startswith("/data/G[21]: ")
+    assert "crashes the process or needs more memory" in detail
+    others = np.arange(48) != 21
+    for name in COLUMNS:
+        np.testing.assert_array_equal(getattr(found, name)[others], getattr(whole, name)[others])
+    assert [event.id for event in heard if isinstance(event, SetAside)] == ["/data/G[21]"]
+    assert len(list(summary.folder.glob("shard-*.h5"))) == 3, "parts of shards are left"
+    # It is not read again: not by the same command, and not by the steps that follow, in this process or in others.
+    again, _ = predicted(run, archive, model, None, *overrides)
+    assert again.already_there == 48
+    config = parse_config({"executor": {"kind": "local", "workers": 1}})
+    index, predictions = read_predictions(summary.folder)
+    with open_run(RunDirectory(run), config, heard.append) as context:
+        shutil.copytree(model, context.run.model)
+        series = frame_series(context, index, summary.folder / predict_archive.INDEX, predictions.rejects)
+    np.testing.assert_array_equal(series.frames, np.flatnonzero(others))
+    assert [one.frame for one in series.rejects] == [21]
