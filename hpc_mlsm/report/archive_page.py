@@ -11,7 +11,7 @@ from markupsafe import Markup
 from hpc_mlsm.durable import write_durably
 from hpc_mlsm.report import archive_curves, archive_maps
 from hpc_mlsm.report.archive_answer import VERDICTS, ArchiveAnswer
-from hpc_mlsm.report.archive_rows import aside_reasons, doubtful_stretches, phase_rows
+from hpc_mlsm.report.archive_rows import aside_reasons, changing_shapes, doubtful_stretches, phase_rows
 from hpc_mlsm.report.fit_values import fitted_values
 from hpc_mlsm.report.page import flat_settings, script_and_hash, style_sheet, templates
 from hpc_mlsm.report.style import drawing, to_svg
@@ -97,6 +97,7 @@ def _render(answer: ArchiveAnswer, figures: dict[str, Markup]) -> str:
             stretches=stretches,
             n_stretches=n_stretches,
             aside=aside_reasons(answer),
+            changing=changing_shapes(answer),
             fits={
                 kind: [(number, fit, fitted_values(fit.fit)) for number, fit in enumerate(fits, start=1)]
                 for kind, fits in _fits(answer).items()

@@ -7,10 +7,14 @@ import numpy as np
 
 from hpc_mlsm.report.archive_answer import SET_ASIDE, VERDICTS, ArchiveAnswer
 from hpc_mlsm.report.archive_maps import series_axis, shown_phases
+from hpc_mlsm.report.binning import Bins
 
 DOUBTFUL = (VERDICTS.index("several candidates"), VERDICTS.index("outside the catalogue"))
 MOST_STRETCHES = 200
 MOST_EXAMPLES = 5
+NEIGHBOURS, CERTAIN = 10, 1.5
+NOTABLE = 0.08
+"""Share of the patterns (root of the sums of squares) that components may leave, noise apart, without a word on it."""
 
 
 @dataclass(frozen=True)
@@ -110,3 +114,36 @@ def phase_rows(answer: ArchiveAnswer) -> list[PhaseRow]:
             )
         )
     return rows
+
+
+def changing_shapes(answer: ArchiveAnswer) -> str:
+    """A sentence on where phases change in shape, which makes the weights of components uncertain; or "".
+
+    Two things tell it: weights that do not sum to one, in a series in which they do elsewhere, and what the components
+    leave that is no noise. That is seen in means over neighbours. The noise that is left in these follows from how
+    neighbours differ, ½ |rest - next rest|² / n on average, and CERTAIN times that is not counted.
+    """
+    found = answer.decomposition
+    if found is None or len(answer.patterns) < 2:
+        return ""
+    runs = Bins(found.bounds)
+    weights = runs.mean(found.weights)
+    rest = answer.patterns - weights @ found.components.curves
+    groups = Bins.of(len(runs), max(1, len(runs) // NEIGHBOURS))
+    whole = np.linalg.norm(groups.mean(answer.patterns), axis=1)
+    steps = np.square(np.diff(rest, axis=0, append=rest[-2:-1])).sum(axis=1)
+    noise = CERTAIN * 0.5 * groups.mean(steps) / groups.sizes
+    lasting = np.sqrt(np.maximum(np.square(groups.mean(rest)).sum(axis=1) - noise, 0.0))
+    left = lasting / np.where(whole > 0, whole, 1.0)
+    beside = np.abs(groups.mean(weights.sum(axis=1)) - 1.0) * found.proposal.closed
+    notable = np.flatnonzero((left > NOTABLE) | (beside > NOTABLE))
+    if not len(notable):
+        return ""
+    first, last = runs.bounds[groups.bounds[[notable[0], notable[-1] + 1]]]
+    where = _where(answer, int(answer.used[first]), int(answer.used[last - 1]))
+    sums = f" and sum to one but for {beside.max():.2f}" if beside.max() > NOTABLE else ""
+    return (
+        f"Weights of components are uncertain ({where}): they leave up to {left.max():.0%} of the patterns that is no "
+        f"noise{sums}. Phases change in shape there (size of particles, strain, temperature), and weight goes to "
+        "whichever component resembles the change. Which phase is there, and refined values, do not rest on weights."
+    )

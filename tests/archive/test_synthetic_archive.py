@@ -19,6 +19,7 @@ def test_the_file_is_read_as_an_archive_along_time_and_says_that_it_is_synthetic
     what = Crystallisation(frames=50)
     index = open_archive([str(write_synthetic_archive(tmp_path / "night.h5", phases, what))])
     assert (index.kind, index.n_frames) == ("pdf", 50)
+    assert index.synthetic.startswith("simulated, not measured: crystallisation of NaCl")
     assert [(one.name, one.unit) for one in index.variables] == [("time", "min")]
     with h5py.File(tmp_path / "night.h5") as file:
         assert "simulated, not measured" in file["entry/title"].asstr()[()]

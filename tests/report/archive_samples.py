@@ -59,7 +59,7 @@ def sample_answer(frames: int = 240, *, bare: bool = False) -> ArchiveAnswer:
         stages=(StageSummary("predict", "done", 12.3, 3, 0, len(used), "frames"),),
         settings={"decompose": {"components": 3, "starts": 2}},
         provenance={"model": "runs/cod/models/boosted", "model_hash": "0123456789abcdef", "hpc_mlsm": "0.1.0"},
-        notes=("this archive is synthetic: simulated, not measured",),
+        synthetic=("The archive is synthetic (simulated, not measured).",),
     )
     return answer if bare else _with_fits(answer, found, structures)
 

@@ -10,8 +10,9 @@ from hpc_mlsm.errors import RunError
 from hpc_mlsm.report import archive_curves, archive_maps
 from hpc_mlsm.report.archive_answer import SeriesAxis
 from hpc_mlsm.report.archive_page import write_morning_report
-from hpc_mlsm.report.archive_rows import doubtful_stretches, phase_rows
+from hpc_mlsm.report.archive_rows import changing_shapes, doubtful_stretches, phase_rows
 from hpc_mlsm.report.archive_values import refined_values
+from hpc_mlsm.report.binning import Bins
 from hpc_mlsm.report.style import drawing
 from tests.report.archive_samples import sample_answer
 from tests.report.figure_checks import collisions, labels_without_unit
@@ -41,6 +42,25 @@ def test_the_report_is_one_small_file_that_asks_nothing_of_a_network(page):
     for words in ("What is there, and when", "Components", "Refinement", "Doubtful frames", "Set aside", "not_finite"):
         assert words in text
     assert "147 confident" in text.replace("\n", " ")
+
+
+def test_what_was_made_up_and_not_measured_says_so_at_the_top(page):
+    text = page.read_text()
+    said = text.index("<strong>Not measured.</strong> The archive is synthetic")
+    assert said < text.index("Most often first") < text.index("What is there, and when")
+
+
+def test_weights_are_said_to_be_uncertain_where_particles_grow_and_only_there():
+    answer = sample_answer()
+    found = answer.decomposition
+    said = changing_shapes(answer)
+    # Both phases appear as particles of 25 Å, whose pattern is a mixture of the amorphous and the grown one.
+    assert "Weights of components are uncertain (123.01 – 180.75 min)" in said
+    exact = found.weights / found.weights.sum(axis=1, keepdims=True)
+    noise = np.random.default_rng(0).normal(scale=0.3, size=answer.patterns.shape)
+    patterns = (Bins(found.bounds).mean(exact) @ found.components.curves + noise).astype(np.float32)
+    assert changing_shapes(replace(answer, patterns=patterns, decomposition=replace(found, weights=exact))) == ""
+    assert changing_shapes(sample_answer(bare=True)) == ""
 
 
 def test_figures_are_also_png_and_svg(page):

@@ -44,6 +44,11 @@ def test_a_temperature_far_from_one_is_told(temperature, word):
     assert [word in text for text in found] == ([True] if word else [])
 
 
+def test_trust_that_rests_on_little_is_told():
+    training = replace(full_content().training, caution="What can be trusted was learned from 30 validation patterns.")
+    assert texts(empty_content(training=training)) == [training.caution]
+
+
 def test_training_that_ended_too_early_is_told():
     training = replace(full_content().training, best_round=59)
     (text,) = texts(empty_content(training=training))

@@ -88,12 +88,16 @@ def test_an_archive_comes_back_with_phases_components_fits_and_a_report(answered
     assert taken_apart.frames == FRAMES - 1
     assert refined.fits > 0
     assert sum(written.counts.values()) == FRAMES
-    assert "What is there, and when" in written.report.read_text()
+    text = written.report.read_text()
+    assert "What is there, and when" in text
+    assert "The archive is synthetic (simulated, not measured: crystallisation of" in text
     with h5py.File(written.result) as file:
         weights = np.stack([file[f"entry/weights/component_{k}"][()] for k in (1, 2, 3)], axis=1)
         labels = [text.decode() for text in file["entry/classes/formula"][()]]
         first = file["entry/candidates/class"][()][:, 0]
         assert file["entry/process/provenance/model_hash"].asstr()[()]
+        assert file["entry/process/provenance/catalogue_revision"].asstr()[()] == "1"
+        assert "synthetic" in file["entry/title"].asstr()[()]
     truth = Crystallisation(frames=FRAMES).shares()
     used = np.delete(np.arange(FRAMES), 7)
     pure = truth[used].max(axis=1) > 0.97
