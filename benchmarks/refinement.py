@@ -1,14 +1,18 @@
 """How fast structures are refined, and how near the optimum of diffpy.pdffit2.
 
-    python benchmarks/refinement.py [--every 4] [--fine-every 24] [--measured FOLDER] [--frames 3000] [--json FILE]
+    python benchmarks/refinement.py [--every 4] [--fine-every 24] [--own-every 4] [--measured FOLDER] [--frames 3000]
+                                    [--json FILE]
 
-``against pdffit2``: the same data, start, range and parameters (scale, cell, U_iso, q_damp) for both.
+``against pdffit2``: the same start, range and parameters (scale, cell, U_iso, q_damp) for both.
 Data are curves of the native engine for cells strained by up to 0.5 %, with 5 % noise, on points 0.1 Å apart up to
 30 Å; those of ``fine`` are 0.01 Å apart, as measured files have them: pdffit2 takes all of them, the native engine
-the Nyquist grid, to which it comes by a spline that is part of its time. With ``--measured`` the measured nickel is
-refined as well, with delta2. ``d_cell`` is the largest difference of a cell length. ``by pairs``: time of a fit
-against atoms and pairs. ``where the time goes``: parts of a fit. ``budget``: fits of a synthetic series with a change
-of structure and drifting cells, under budgets, and what follows for many nodes.
+the Nyquist grid, to which it comes by a spline that is part of its time. Of ``own curves`` each program gets the
+curve that it computes itself for the strained cell, both with the same noise, so that what is left is not its
+convention but where its search ends. With ``--measured`` the measured nickel is refined as well, with delta2.
+``moves_A``: how far pdffit2 goes from its end if it starts where ours ended. ``d_cell`` is the largest difference of
+a cell length. ``by pairs``: time of a fit against atoms and pairs. ``where the time goes``: parts of a fit.
+``budget``: fits of a synthetic series with a change of structure and drifting cells, under budgets, and what follows
+for many nodes.
 
 Times are processor seconds of one thread, compilation left out; ``ratio`` is pdffit2's over ours, with its
 geometric mean in the last row of each kind.
@@ -36,7 +40,7 @@ from hpc_mlsm.refinement.refine import FitData, Refiner, fit_grid
 from hpc_mlsm.refinement.result import Refinement, Values
 from hpc_mlsm.refinement.settings import RefineSettings
 from hpc_mlsm.scattering.conditions import PdfConditions, PdfGrid
-from hpc_mlsm.scattering.engines import native_engine
+from hpc_mlsm.scattering.engines import get_engine, native_engine
 from hpc_mlsm.structures.starter import starter_set
 from hpc_mlsm.structures.structure import Structure
 from hpc_mlsm.structures.symmetry import axis_classes
@@ -62,17 +66,21 @@ class Case:
     spline: tuple[np.ndarray, np.ndarray] | None = None
 
 
-def simulated(structure: Structure, fine: bool) -> Case:
-    """A strained crystal with noise."""
+def simulated(structure: Structure, fine: bool, own: bool = False) -> Case:
+    """A strained crystal with noise; for pdffit2 of its own curve, if so asked."""
     step = FINE if fine else COARSE.r_step
     grid = PdfGrid(COARSE.r_min, COARSE.r_max, float(step or 0.1))
     factors = (1 + 0.005 * np.array([1.0, -0.7, 0.4]))[np.array(axis_classes(structure.operations))]
     conditions = PdfConditions.uniform(1, u_iso=0.008, q_damp=0.03, q_max=Q_MAX)
     values = native_engine(structure, factors[None], conditions, grid)[0]
     noise = CubicSpline(np.arange(400) * 0.1, np.random.default_rng(0).normal(size=400))(grid.r)
-    values = values + NOISE * values.std() * noise
-    theirs = FitData(grid, values, 0.0, Q_MAX)
+    noise *= NOISE * values.std()
+    theirs = ours = FitData(grid, values + noise, 0.0, Q_MAX)
+    if own:
+        theirs = replace(ours, values=get_engine("pdffit2")(structure, factors[None], conditions, grid)[0] + noise)
     start = dict(zip(NAMES, structure.cell.parameters, strict=True)) | {"scale": 1.0, "u_iso": 0.006, "q_damp": 0.02}
+    if own:
+        return Case("own curves", structure, theirs, ours, COARSE, start)
     return _case("fine" if fine else "same points", structure, theirs, COARSE, start, fine)
 
 
@@ -117,6 +125,7 @@ def compared(case: Case) -> dict[str, Any]:
     ours, seconds = timed(case)
     theirs = refine_with_pdffit2(case.structure, case.theirs, case.settings, case.start)
     values = ours.values
+    again = refine_with_pdffit2(case.structure, case.theirs, case.settings, values)
     return {
         "kind": case.kind,
         "structure": case.structure.id.removeprefix("starter/"),
@@ -125,6 +134,7 @@ def compared(case: Case) -> dict[str, Any]:
         "d_u_percent": 100 * (theirs.values["u_iso"] / values["u_iso"] - 1),
         "r_w": ours.r_w,
         "r_w_pdffit2": theirs.r_w,
+        "moves_A": max(abs(again.values[name] - theirs.values[name]) for name in "abc"),
         "ms": 1e3 * seconds,
         "ms_pdffit2": 1e3 * theirs.seconds,
         "ratio": theirs.seconds / seconds,
@@ -141,10 +151,12 @@ def summed_up(kind: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "d_cell_A": float(d_cell.max()),
         "d_u_percent": float(np.abs([row["d_u_percent"] for row in rows]).max()),
         "r_w": float(np.max([abs(row["r_w"] - row["r_w_pdffit2"]) for row in rows])),
+        "moves_A": float(np.max([row["moves_A"] for row in rows])),
         "ms": float(np.mean([row["ms"] for row in rows])),
         "ms_pdffit2": float(np.mean([row["ms_pdffit2"] for row in rows])),
         "ratio": float(np.exp(np.log(ratio).mean())),
         "within_1e-3_A": float(np.mean(d_cell <= 1e-3)),
+        "within_0.002_r_w": float(np.mean([abs(row["r_w"] - row["r_w_pdffit2"]) <= 0.002 for row in rows])),
         "least_ratio": float(ratio.min()),
     }
 
@@ -212,6 +224,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=int, default=4)
     parser.add_argument("--fine-every", type=int, default=24)
+    parser.add_argument("--own-every", type=int, default=4)
     parser.add_argument("--pairs-every", type=int, default=16)
     parser.add_argument("--most-atoms", type=int, default=60, help="pdffit2 takes minutes for larger cells")
     parser.add_argument("--measured", type=Path)
@@ -222,8 +235,12 @@ def main() -> None:
     tables: dict[str, list[dict[str, Any]]] = {}
     with threadpool_limits(1):
         rows: list[dict[str, Any]] = []
-        for fine, every in ((False, options.every), (True, options.fine_every)):
-            mine = [compared(simulated(one, fine)) for one in known[::every]] if every else []
+        for fine, own, every in (
+            (False, False, options.every),
+            (True, False, options.fine_every),
+            (False, True, options.own_every),
+        ):
+            mine = [compared(simulated(one, fine, own)) for one in known[::every]] if every else []
             rows += [*mine, *([summed_up(mine[0]["kind"], mine)] if mine else [])]
         if options.measured:
             rows += [compared(measured_nickel(options.measured, fine)) for fine in (False, True)]

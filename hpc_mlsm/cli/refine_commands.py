@@ -20,8 +20,10 @@ from hpc_mlsm.refinement.gathered import GatheredFits, gather
 from hpc_mlsm.refinement.series import Series, read_series, write_series
 from hpc_mlsm.report.quantities import with_uncertainty
 from hpc_mlsm.report.refinement_figure import save_fit, save_parameters
-from hpc_mlsm.stages import refine
+from hpc_mlsm.stages import archive, refine
+from hpc_mlsm.stages.archive_input import predictions_folder
 from hpc_mlsm.stages.context import RunContext
+from hpc_mlsm.stages.predict_archive import INDEX
 from hpc_mlsm.stages.refine_input import SeriesInput, series_of_files, series_of_run
 from hpc_mlsm.stages.run_directory import RunDirectory
 from hpc_mlsm.structures.cif import read_cif
@@ -76,11 +78,13 @@ def plan_text(plan: BudgetPlan, config: RunConfig) -> str:
 
 
 def _of_run(directory: RunDirectory, config: RunConfig) -> SeriesInput:
-    """What the run predicted, or the series that was made ready in it."""
+    """What the run predicted for patterns or for an archive, or the series that was made ready in it."""
+    if (directory.predictions / "predictions.parquet").is_file():
+        return series_of_run(directory, config.refine.fit)
+    if (predictions_folder(directory) / INDEX).is_file():
+        return SeriesInput(archive.refinable(directory, config.refine.fit), ())
     ready = directory.refinement / refine.SERIES
-    if ready.is_file() and not (directory.predictions / "predictions.parquet").is_file():
-        return SeriesInput(read_series(ready), ())
-    return series_of_run(directory, config.refine.fit)
+    return SeriesInput(read_series(ready), ()) if ready.is_file() else series_of_run(directory, config.refine.fit)
 
 
 def _of_files(targets: list[str], structures: list[Path], config: RunConfig) -> SeriesInput:

@@ -10,9 +10,13 @@ from hpc_mlsm.decomposition.pearson import pearson_matrix
 from hpc_mlsm.decomposition.principal import Principal, Proposal, principal_components, propose
 from hpc_mlsm.decomposition.series import BLOCK_BYTES, Runs, blocks, run_bounds, sum_series
 from hpc_mlsm.decomposition.settings import DecomposeSettings
+from hpc_mlsm.decomposition.stretched import stretch_components, stretched_weights
 from hpc_mlsm.decomposition.weights import non_negative_weights
 from hpc_mlsm.errors import PatternError
 from hpc_mlsm.grouping.blocks import Rows
+
+AS_LITTLE = 1.1
+"""Fewer components that stretch are enough if they leave up to so many times what the proposed number leaves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +40,8 @@ class Decomposition:
         Of each frame along the principal axes.
     left : float64 (n,)
         Root of the share of each frame's squares that its components do not describe.
+    stretch : float64 (n, k), optional
+        By what factors each frame's components are stretched; None where they have one shape throughout.
     """
 
     correlation: NDArray[np.float32]
@@ -47,6 +53,7 @@ class Decomposition:
     weights: NDArray[np.float64]
     scores: NDArray[np.float64]
     left: NDArray[np.float64]
+    stretch: NDArray[np.float64] | None = None
 
     @property
     def n(self) -> int:
@@ -61,6 +68,7 @@ def decompose(
     settings: DecomposeSettings,
     known: NDArray[np.float64] | None = None,
     block_bytes: int = BLOCK_BYTES,
+    r: NDArray[np.float64] | None = None,
 ) -> Decomposition:
     """Take a series of any length apart, reading it twice.
 
@@ -76,6 +84,10 @@ def decompose(
     settings : DecomposeSettings
     known : float64 (f, points), optional
         Curves of phases that are known to be there; held fixed.
+    block_bytes : int
+        Of one block of frames.
+    r : float64 (points,), optional
+        Å, evenly spaced; what components stretch along.
 
     Raises
     ------
@@ -91,8 +103,12 @@ def decompose(
     scaled = fitted.means if proposal.closed else of_one_scale(fitted.means)
     if scaled is not fitted.means:
         proposal = replace(propose(scaled, settings), closed=False)
+        known = None if known is None else of_one_scale(known, fitted.means.mean(axis=0))
     components = _components(scaled, proposal.components, settings, known)
-    weights, scores, left = _of_every_frame(rows, n, points, principal, components, block_bytes)
+    factors = None
+    if settings.method == "stretched-nmf":
+        components, factors = _stretched(replace(fitted, means=scaled), components, settings, r)
+    weights, scores, left = _of_every_frame(rows, n, points, principal, components, block_bytes, factors, r)
     return Decomposition(
         correlation=pearson_matrix(matrix.means),
         bounds=matrix.bounds,
@@ -103,6 +119,7 @@ def decompose(
         weights=weights,
         scores=scores,
         left=left,
+        stretch=factors,
     )
 
 
@@ -121,6 +138,27 @@ def _components(
             count -= 1
 
 
+def _stretched(
+    runs: Runs, unstretched: Components, settings: DecomposeSettings, r: NDArray[np.float64] | None
+) -> tuple[Components, NDArray[np.float64]]:
+    """Components that stretch, and their factors in every frame (n, k).
+
+    Where their number is not set, the smallest that leaves about as little as the proposed one does without stretching.
+    """
+    if r is None:
+        raise PatternError("no_abscissa", "components can only stretch along an abscissa, and none was given")
+    few = _coarser(runs, settings.stretch_frames)
+    most = len(unstretched.curves)
+    for count in [most] if settings.components else range(1, most + 1):
+        first = unstretched if count == most else find_components(few.means, count, settings)
+        found = stretch_components(few.means, r, first, settings.stretch_iterations)
+        if found.components.left <= AS_LITTLE * unstretched.left:
+            break
+    middles = 0.5 * (few.bounds[:-1] + few.bounds[1:] - 1)
+    frames = np.arange(runs.bounds[-1])
+    return found.components, np.stack([np.interp(frames, middles, one) for one in found.factors.T], axis=1)
+
+
 def _coarser(runs: Runs, most: int) -> Runs:
     """At most so many runs, each of whole ones of those given."""
     m = len(runs.means)
@@ -134,7 +172,14 @@ def _coarser(runs: Runs, most: int) -> Runs:
 
 
 def _of_every_frame(
-    rows: Rows, n: int, points: int, principal: Principal, components: Components, block_bytes: int
+    rows: Rows,
+    n: int,
+    points: int,
+    principal: Principal,
+    components: Components,
+    block_bytes: int,
+    factors: NDArray[np.float64] | None,
+    r: NDArray[np.float64] | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Weights, scores and what is left of every frame."""
     weights = np.empty((n, len(components.curves)))
@@ -142,9 +187,12 @@ def _of_every_frame(
     left = np.empty(n)
     for start, block in blocks(rows, n, points, block_bytes):
         part = slice(start, start + len(block))
-        weights[part] = non_negative_weights(block, components.curves)
+        if factors is None or r is None:
+            weights[part] = non_negative_weights(block, components.curves)
+            rest = block - weights[part] @ components.curves
+        else:
+            weights[part], rest = stretched_weights(block, r, components.curves, factors[part])
         scores[part] = principal.scores(block)
         size = np.linalg.norm(block, axis=1)
-        rest = np.linalg.norm(block - weights[part] @ components.curves, axis=1)
-        left[part] = rest / np.where(size > 0, size, 1.0)
+        left[part] = np.linalg.norm(rest, axis=1) / np.where(size > 0, size, 1.0)
     return weights, scores, left

@@ -109,13 +109,15 @@ def _left(patterns: NDArray[np.float64], curves: NDArray[np.float64]) -> float:
     return float(np.linalg.norm(patterns - weights @ curves) / (np.linalg.norm(patterns) or 1.0))
 
 
-def of_one_scale(patterns: NDArray[np.float64]) -> NDArray[np.float64]:
+def of_one_scale(patterns: NDArray[np.float64], mean: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
     """Patterns whose weights sum to one, of patterns of any scale: each divided by its product with their mean.
+
+    Or with the ``mean`` of those that they belong to.
 
     A product with one curve is linear, so it is one for the components as well when they are divided likewise, and then
     the weights sum to one. Patterns of which one has no positive product, or a very small one, come back as they are.
     """
-    mean = patterns.mean(axis=0)
+    mean = patterns.mean(axis=0) if mean is None else mean
     products = patterns @ mean / ((mean @ mean) or 1.0)
     return patterns / products[:, None] if products.min() > LEAST_PRODUCT * products.max() else patterns
 

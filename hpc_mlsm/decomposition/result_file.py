@@ -33,6 +33,8 @@ def save_decomposition(path: Path, found: Decomposition, fingerprint: str) -> No
         set_text(file, creator=_FORMAT, fingerprint=fingerprint)
         for name in _ARRAYS:
             write_bulk(file, name, np.asarray(getattr(found, name)))
+        if found.stretch is not None:
+            write_bulk(file, "stretch", found.stretch)
         for name in ("mean", "axes", "variances"):
             write_bulk(file, f"principal_{name}", getattr(found.principal, name))
         for name in ("curves", "shift"):
@@ -79,7 +81,7 @@ def load_decomposition(path: Path) -> Decomposition:
                 int(attributes["fixed"]),
             )
             principal = Principal(**{name: file[f"principal_{name}"][()] for name in ("mean", "axes", "variances")})
-            arrays = {name: file[name][()] for name in _ARRAYS}
+            arrays = {name: file[name][()] for name in (*_ARRAYS, "stretch") if name != "stretch" or name in file}
     except H5_ERRORS as error:
         raise StoreError(f"{path} cannot be read ({error}); decompose again") from error
     return Decomposition(**arrays, principal=principal, proposal=proposal, components=components)

@@ -39,13 +39,14 @@ class SeriesAxis:
 
 @dataclass(frozen=True, eq=False)
 class ShownFit:
-    """A frame (or component) with its fit, for a figure: points r (Å), the measured curve there, and the fit."""
+    """A frame (or component) with its fit, for a figure: points r (Å), the curve there and what it is, and the fit."""
 
     name: str
     where: str
     r: NDArray[np.float64]
     measured: NDArray[np.float64]
     fit: CandidateFit
+    what: str = "measured"
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,6 +26,9 @@ SINGLE_POINTS = 400
 FEW_POINTS = 60
 """Up to so many frames uncertainties are bars, and bands of more."""
 
+KNOWN_STRETCH = 0.05
+"""A component of less weight in a frame says nothing of how it is stretched there."""
+
 MOST_PANELS = 12
 LEAST_FITTED = 0.02
 """Share of the refined frames that a parameter must have values for to get a panel."""
@@ -78,6 +81,26 @@ def _name(ranking: Ranking) -> str:
         return ""
     best = ranking.candidates[0]
     return f"{structure_figure(f'{best.formula} ({best.space_group_symbol})')}, {100 * best.probability:.0f} %"
+
+
+def stretch_figure(answer: ArchiveAnswer) -> "Figure":
+    """By what factor each component is stretched along the series, where its weight lets it be known."""
+    found = answer.decomposition
+    assert found is not None
+    assert found.stretch is not None
+    figure, axes = new_axes(4.4, 2.7)
+    axis = series_axis(answer)
+    for number in range(found.stretch.shape[1]):
+        known = found.weights[:, number] > KNOWN_STRETCH
+        values = np.where(known, found.stretch[:, number], np.nan)
+        colour = PHASE_COLOURS[number % len(PHASE_COLOURS)]
+        draw_series(axes, axis.values[answer.used], values, None, colour, str(number + 1))
+    axes.set_xlabel(axis.label)
+    axes.set_ylabel("Stretch of $r$ (1)")
+    axes.ticklabel_format(axis="y", useOffset=False)
+    axes.grid(axis="y")
+    axes.legend(title="component", loc="lower left", bbox_to_anchor=(0, 1.0), ncols=8, borderaxespad=0.1)
+    return figure
 
 
 def explained_figure(answer: ArchiveAnswer) -> "Figure":
@@ -185,5 +208,6 @@ def draw_series(
 def fit_figure(shown: ShownFit) -> "Figure":
     """One fit: what was measured, what was calculated, and the difference below."""
     figure, axes = new_axes(6.0, 3.0)
-    draw_pattern(axes, PatternResult(shown.name, "", shown.r, shown.measured, Ranking(shown.name, ()), (shown.fit,)))
+    pattern = PatternResult(shown.name, "", shown.r, shown.measured, Ranking(shown.name, ()), (shown.fit,))
+    draw_pattern(axes, pattern, labels=(shown.what, "fit"))
     return figure

@@ -122,6 +122,9 @@ def _write_decomposition(entry: h5py.Group, answer: ArchiveAnswer) -> None:
     group = nexus_plot(entry, "weights", weights, along, "Weights of the components")
     group["frame"] = answer.used
     group["not_described"] = found.left
+    if found.stretch is not None:
+        stretch = {f"component_{j + 1}": Quantity(found.stretch[:, j]) for j in range(k)}
+        nexus_plot(entry, "stretch", stretch, along, "Factors by which the components are stretched")
     explained = {"explained": Quantity(100 * found.principal.explained[:50], "percent")}
     number = {"principal_component": Quantity(np.arange(1, len(found.principal.explained[:50]) + 1))}
     nexus_plot(entry, "explained", explained, number, "Variance that principal components explain")

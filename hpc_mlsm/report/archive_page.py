@@ -12,6 +12,7 @@ from hpc_mlsm.durable import write_durably
 from hpc_mlsm.report import archive_curves, archive_maps
 from hpc_mlsm.report.archive_answer import VERDICTS, ArchiveAnswer
 from hpc_mlsm.report.archive_rows import aside_reasons, changing_shapes, doubtful_stretches, phase_rows
+from hpc_mlsm.report.archive_splitting import splittings
 from hpc_mlsm.report.fit_values import fitted_values
 from hpc_mlsm.report.page import flat_settings, script_and_hash, style_sheet, templates
 from hpc_mlsm.report.style import drawing, to_svg
@@ -28,6 +29,7 @@ _FIGURES: tuple[tuple[str, str, Draw], ...] = (
     ("waterfall", "Patterns along the series, as curves and as colours", archive_maps.waterfall_figure),
     ("correlation", "Pearson correlation of every pattern with every other", archive_maps.correlation_figure),
     ("components", "Curves and weights of the components", archive_curves.components_figure),
+    ("stretch", "Factors by which the components are stretched", archive_curves.stretch_figure),
     ("explained", "Variance explained by principal components", archive_curves.explained_figure),
     ("parameters", "Refined values along the series", archive_curves.parameters_figure),
 )
@@ -61,6 +63,8 @@ def _drawn(answer: ArchiveAnswer) -> Iterator[tuple[str, str, "Figure"]]:
     """Name, label and figure, of what there is."""
     for name, label, draw in _FIGURES:
         if name in _NEED_DECOMPOSITION and answer.decomposition is None:
+            continue
+        if name == "stretch" and (answer.decomposition is None or answer.decomposition.stretch is None):
             continue
         if (name == "parameters" and answer.fits is None) or (name == "waterfall" and not len(answer.patterns)):
             continue
@@ -102,6 +106,7 @@ def _render(answer: ArchiveAnswer, figures: dict[str, Markup]) -> str:
                 kind: [(number, fit, fitted_values(fit.fit)) for number, fit in enumerate(fits, start=1)]
                 for kind, fits in _fits(answer).items()
             },
+            splittings=splittings(answer),
             settings=flat_settings(answer.settings),
             single_points=archive_curves.SINGLE_POINTS,
             n_fitted=int(np.isfinite(answer.fits.r_w).sum()) if answer.fits is not None else 0,

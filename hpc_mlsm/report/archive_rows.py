@@ -47,7 +47,10 @@ class AsideReason:
 
 @dataclass(frozen=True)
 class PhaseRow:
-    """A class that comes first in frames: how many, from where to where, and how probable on average."""
+    """A class that comes first in frames: how many, from where to where, and how probable on average.
+
+    ``alike`` are the other structures of the class, whose patterns are too like its own to be told apart.
+    """
 
     label: str
     class_id: str
@@ -55,6 +58,7 @@ class PhaseRow:
     where: str
     probability: float
     confident: int
+    alike: tuple[str, ...]
 
 
 def doubtful_stretches(answer: ArchiveAnswer) -> tuple[list[Stretch], int]:
@@ -77,11 +81,12 @@ def _stretch(answer: ArchiveAnswer, first: int, last: int) -> Stretch:
     best = answer.label(place) if place >= 0 else ""
     notes = answer.fits.notes[first] if answer.fits is not None and answer.fits.doubtful[first] else ""
     reason = "; ".join(text for text in (answer.reason[first], str(notes)) if text)
-    where = _where(answer, first, last)
+    where = where_of(answer, first, last)
     return Stretch(first, last, answer.names[first], where, VERDICTS[answer.verdict[first]], reason, best)
 
 
-def _where(answer: ArchiveAnswer, first: int, last: int) -> str:
+def where_of(answer: ArchiveAnswer, first: int, last: int) -> str:
+    """From where to where in the series some frames are."""
     axis = series_axis(answer)
     unit = f" {axis.unit}" if axis.unit and axis.unit != "number" else ""
     a, b = (f"{axis.values[k]:.5g}" for k in (first, last))
@@ -108,12 +113,19 @@ def phase_rows(answer: ArchiveAnswer) -> list[PhaseRow]:
                 label=answer.label(place),
                 class_id=answer.classes[place].class_id,
                 frames=len(own),
-                where=_where(answer, int(own[0]), int(own[-1])),
+                where=where_of(answer, int(own[0]), int(own[-1])),
                 probability=float(answer.probability[own, 0].mean()),
                 confident=int((answer.verdict[own] == 0).sum()),
+                alike=_alike(answer, place),
             )
         )
     return rows
+
+
+def _alike(answer: ArchiveAnswer, place: int) -> tuple[str, ...]:
+    entry, own = answer.classes[place], answer.label(place)
+    labels = dict.fromkeys(f"{one.formula} ({one.space_group_symbol})" for one in entry.members)
+    return tuple(label for label in labels if label != own)
 
 
 def changing_shapes(answer: ArchiveAnswer) -> str:
@@ -124,7 +136,7 @@ def changing_shapes(answer: ArchiveAnswer) -> str:
     neighbours differ, ½ |rest - next rest|² / n on average, and CERTAIN times that is not counted.
     """
     found = answer.decomposition
-    if found is None or len(answer.patterns) < 2:
+    if found is None or found.stretch is not None or len(answer.patterns) < 2:
         return ""
     runs = Bins(found.bounds)
     weights = runs.mean(found.weights)
@@ -140,7 +152,7 @@ def changing_shapes(answer: ArchiveAnswer) -> str:
     if not len(notable):
         return ""
     first, last = runs.bounds[groups.bounds[[notable[0], notable[-1] + 1]]]
-    where = _where(answer, int(answer.used[first]), int(answer.used[last - 1]))
+    where = where_of(answer, int(answer.used[first]), int(answer.used[last - 1]))
     sums = f" and sum to one but for {beside.max():.2f}" if beside.max() > NOTABLE else ""
     return (
         f"Weights of components are uncertain ({where}): they leave up to {left.max():.0%} of the patterns that is no "

@@ -35,6 +35,9 @@ def frames_table(answer: ArchiveAnswer) -> Any:
     if found is not None:
         for number in range(found.weights.shape[1]):
             columns[f"weight_{number + 1}"] = _spread(found.weights[:, number], answer)
+        if found.stretch is not None:
+            for number in range(found.stretch.shape[1]):
+                columns[f"stretch_{number + 1}"] = _spread(found.stretch[:, number], answer)
         columns["not_described"] = _spread(found.left, answer)
     if answer.fits is not None:
         fits = answer.fits

@@ -154,7 +154,8 @@ class CandidateFit:
     """A candidate's simulated curve (n,), scaled to lie on the measured one, and how well it does.
 
     ``r_w`` is sqrt(Σ(measured - curve)² / Σ measured²) and ``correlation`` Pearson's. ``parameters`` are what was
-    fitted, as name → (value, unit). ``rank`` is the candidate's; where it is not given, its place among the fits.
+    fitted, as name → (value, unit), with standard ``uncertainties`` where there are any. ``rank`` is the
+    candidate's; where it is not given, its place among the fits.
     """
 
     label: str
@@ -164,6 +165,7 @@ class CandidateFit:
     correlation: float
     parameters: dict[str, tuple[float, str]] = field(default_factory=dict)
     rank: int | None = None
+    uncertainties: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

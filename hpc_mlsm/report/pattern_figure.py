@@ -27,18 +27,20 @@ def pattern_figure(pattern: PatternResult) -> "Figure":
     return figure
 
 
-def draw_pattern(axes: "Axes", pattern: PatternResult, layers: int = 1) -> None:
-    """Draw a pattern and its first fits into given axes."""
+def draw_pattern(
+    axes: "Axes", pattern: PatternResult, layers: int = 1, labels: tuple[str, str] = ("measured", "candidate")
+) -> None:
+    """Draw a pattern and its first fits into given axes; ``labels`` are what these are called."""
     r = np.asarray(pattern.r, dtype=float)
     measured = np.asarray(pattern.measured, dtype=float)
     fits = [np.asarray(fit.curve, dtype=float) for fit in pattern.fits[:layers]]
-    _draw_measured(axes, r, measured, "sample (simulated)" if pattern.simulated else "measured")
+    _draw_measured(axes, r, measured, "sample (simulated)" if pattern.simulated else labels[0])
     baseline, lowest = _levels(measured, fits)
     if fits:
         axes.axhline(baseline, color=MUTED, linewidth=0.6)
     for place, curve in enumerate(fits, start=1):
         first = place == 1
-        (line,) = axes.plot(*thinned(r, curve), color=VERMILION, label="candidate" if first else None)
+        (line,) = axes.plot(*thinned(r, curve), color=VERMILION, label=labels[1] if first else None)
         line.set_gid(f"layer-{place}-curve")
         difference = thinned(r, measured - curve + baseline)
         (line,) = axes.plot(*difference, color=GREEN, linewidth=1.0, label="difference" if first else None)

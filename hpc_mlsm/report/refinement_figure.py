@@ -41,9 +41,7 @@ def save_fit(path: Path, series: Series, found: GatheredFits, frame: int, title:
 
         figure = Figure(figsize=(6.4, 3.8))
         axes = figure.add_subplot()
-        draw_pattern(axes, pattern)
-        axes.get_lines()[2].set_label("fit")
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.1, handlelength=1.6)
+        draw_pattern(axes, pattern, labels=("measured", "fit"))
         heading = title or f"{plain_figure(name, 30)}: $R_\\mathrm{{w}}$ = {fixed(float(found.r_w[frame]))}"
         axes.set_title(heading, pad=18)
         _save(figure, path)

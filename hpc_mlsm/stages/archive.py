@@ -4,7 +4,7 @@ from hpc_mlsm.archive.frames import ArchiveIndex
 from hpc_mlsm.archive.opening import read_frames
 from hpc_mlsm.decomposition.result_file import load_decomposition
 from hpc_mlsm.errors import RunError
-from hpc_mlsm.refinement.series import write_series
+from hpc_mlsm.refinement.series import Series, write_series
 from hpc_mlsm.refinement.settings import RefineSettings
 from hpc_mlsm.stages import archive_report, decompose, predict_archive, refine
 from hpc_mlsm.stages.archive_input import adopt_model, model_of, predictions_folder
@@ -14,6 +14,7 @@ from hpc_mlsm.stages.context import RunContext
 from hpc_mlsm.stages.decompose import DecomposeSummary, component_rankings, series_of
 from hpc_mlsm.stages.predict_archive import ArchiveSummary
 from hpc_mlsm.stages.refine import RefineSummary
+from hpc_mlsm.stages.run_directory import RunDirectory
 
 STEPS = ("predict", "decompose", "refine", "report")
 """Steps of an archive run, in their order; each does only what is missing."""
@@ -46,21 +47,31 @@ def run_step(context: RunContext, step: str) -> ArchiveSummary | DecomposeSummar
 
 def _refine(context: RunContext) -> RefineSummary:
     """Write the series of what can be refined, unless it is there, and refine it."""
-    run, settings = context.run, context.config.refine
+    series = refinable(context.run, context.config.refine.fit)
+    write_series(context.run.refinement / refine.SERIES, series)
+    return refine.run(context)
+
+
+def refinable(run: RunDirectory, fit: RefineSettings) -> Series:
+    """What of a run's archive is to be refined: frames and components with their candidates.
+
+    Raises
+    ------
+    StoreError
+        If the archive has not been predicted, or not been taken apart.
+    """
     index, predictions = predict_archive.read_predictions(predictions_folder(run))
     bundle, found = model_of(run), load_decomposition(run.decomposition)
-    series = archive_series(
+    return archive_series(
         index,
         series_of(run),
         predictions,
         found,
         component_rankings(bundle, found),
         bundle,
-        settings.fit,
-        _q_range(index, settings.fit),
+        fit,
+        _q_range(index, fit),
     )
-    write_series(run.refinement / refine.SERIES, series)
-    return refine.run(context)
 
 
 def _q_range(index: ArchiveIndex, fit: RefineSettings) -> tuple[float, float]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpc_mlsm.archive.frame_shards import FrameSeries
-from hpc_mlsm.archive.frames import ArchiveIndex
+from hpc_mlsm.archive.frames import ArchiveIndex, called
 from hpc_mlsm.decomposition.decomposition import Decomposition
 from hpc_mlsm.models.classes import ClassEntry
 from hpc_mlsm.refinement.gathered import GatheredFits, gather
@@ -61,7 +61,9 @@ def archive_fits(
         own = gather(parts, len(series.components), len(series.grid))
         of_components = replace(series, values=series.components, names=_numbered(len(series.components)))
         components = tuple(
-            _shown(of_components, own, row, "", labels) for row in range(len(own)) if np.isfinite(own.r_w[row])
+            replace(_shown(of_components, own, row, "", labels), what="component")
+            for row in range(len(own))
+            if np.isfinite(own.r_w[row])
         )
     best, worst = shown[: len(shown) // 2], shown[len(shown) // 2 :]
     return ArchiveFits(_on_all_frames(fits, frames.frames, index.n_frames), components, tuple(best), tuple(worst))
@@ -83,8 +85,9 @@ def _shown(series: Series, fits: GatheredFits, row: int, where: str, labels: dic
     values = {key: (float(fits.values[key][row]), fits.units[key]) for key in fits.values}
     known = {key: one for key, one in values.items() if np.isfinite(one[0])}
     correlation = float(np.corrcoef(measured, curve)[0, 1])
-    fit = CandidateFit(label, curve, 1.0, float(fits.r_w[row]), correlation, known)
-    return ShownFit(series.names[row], where, series.grid.r, measured, fit)
+    errors = {key: float(fits.uncertainties[key][row]) for key in known}
+    fit = CandidateFit(label, curve, 1.0, float(fits.r_w[row]), correlation, known, uncertainties=errors)
+    return ShownFit(called(series.names[row]), where, series.grid.r, measured, fit)
 
 
 def _on_all_frames(fits: GatheredFits, used: NDArray[np.int64], n: int) -> GatheredFits:

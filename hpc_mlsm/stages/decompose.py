@@ -1,10 +1,17 @@
 """Decompose: the frames of an archive as a series, taken apart into components, which are classified like frames."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hpc_mlsm.archive.candidates import Ranking, rank_patterns
 from hpc_mlsm.archive.frame_shards import FrameSeries
+from hpc_mlsm.archive.readers import read_pattern
+from hpc_mlsm.archive.resample import to_grid
 from hpc_mlsm.config.fingerprint import fingerprint
 from hpc_mlsm.decomposition.decomposition import Decomposition, decompose
 from hpc_mlsm.decomposition.result_file import decomposition_fingerprint, load_decomposition, save_decomposition
@@ -50,12 +57,13 @@ def run(context: RunContext) -> DecomposeSummary:
         first = series.rejects[0].detail if series.rejects else "the archive is empty"
         raise RunError(f"none of the {index.n_frames} frames of {index.source} can be used; the first: {first}")
     settings = context.config.decompose
-    wanted = fingerprint(DECOMPOSITION_VERSION, settings, [path.name for path in series.shards])
+    known = known_curves(settings.known, bundle)
+    wanted = fingerprint(DECOMPOSITION_VERSION, settings, [path.name for path in series.shards], known.tolist())
     path = context.run.decomposition
     reused = decomposition_fingerprint(path) == wanted
     found = _loaded(context) if reused else None
     if found is None:
-        reused, found = False, _taken_apart(context, series, len(bundle.info.axis_values))
+        reused, found = False, _taken_apart(context, series, bundle, known)
         save_decomposition(path, found, wanted)
     candidates = component_rankings(bundle, found)
     return DecomposeSummary(
@@ -77,11 +85,24 @@ def _loaded(context: RunContext) -> Decomposition | None:
         return None
 
 
-def _taken_apart(context: RunContext, series: FrameSeries, points: int) -> Decomposition:
+def known_curves(files: Sequence[Path], bundle: Bundle) -> NDArray[np.float64]:
+    """Measured patterns of known phases on the model's grid, (f, points).
+
+    Raises
+    ------
+    PatternError
+        If a file cannot be read, or does not cover the grid.
+    """
+    grid = bundle.info.grid
+    return np.array([to_grid(read_pattern(path), grid).values for path in files]).reshape(len(files), len(grid))
+
+
+def _taken_apart(context: RunContext, series: FrameSeries, bundle: Bundle, known: NDArray[np.float64]) -> Decomposition:
     settings = context.config.decompose
     with stage_events(context.on_event, STAGE, n_tasks=1, units="frames", n_units=len(series)) as listener:
         start = time.monotonic()
-        found = decompose(series.rows, len(series), points, settings)
+        r = bundle.info.grid
+        found = decompose(series.rows, len(series), len(r), settings, known if len(known) else None, r=r)
         listener(finished(STAGE, "factorise", len(series), time.monotonic() - start))
     return found
 

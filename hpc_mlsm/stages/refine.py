@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -105,7 +105,7 @@ def refine_series(folder: Path, settings: SeriesSettings, context: RunContext) -
     plan = budget_of(series, settings)
     work = _Work(folder, fingerprint(series.fingerprint, settings, asdict(plan), REFINEMENT_VERSION), context)
     like = _like(folder, work.shards, settings, plan, len(series))
-    fits = work.run("component", len(series.components), 1, like)
+    fits = work.run("component", len(series.components), 1, replace(like, units=1))
     already = len(work.done("chain"))
     fits += work.run("chain", plan.n_chains, max(1, like.units // plan.chain), like)
     found = gather(work.paths("chain"), len(series), len(series.grid))
@@ -180,7 +180,7 @@ class _Work:
             self.context.on_event,
             STAGE,
             n_tasks=len(tasks),
-            units="frames" if what == "chain" else "components",
+            units="frames",
             n_units=sum(task.units for task in tasks),
             **self.context.size,
         ) as listener:

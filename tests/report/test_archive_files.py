@@ -1,6 +1,7 @@
 """The result file of an archive opens as plots and holds what was found; tables say the same."""
 
 import io
+from dataclasses import replace
 
 import h5py
 import nexusformat.nexus as nx
@@ -9,6 +10,8 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
 
+from hpc_mlsm.decomposition.result_file import load_decomposition, save_decomposition
+from hpc_mlsm.report import archive_curves
 from hpc_mlsm.report.archive_nexus import archive_image
 from hpc_mlsm.report.archive_tables import components_table, csv_bytes, frames_table, parquet_bytes
 from tests.report.archive_samples import sample_answer
@@ -31,6 +34,36 @@ def test_every_plot_of_the_file_has_a_signal_and_axes_of_its_shape(result):
         for size, axis in zip(plot.nxsignal.shape, plot.nxaxes, strict=True):
             assert axis.shape == (size,), plot.nxpath
     assert root.plottable_data is not None  # by @default
+
+
+def test_silx_opens_the_phases_first_and_finds_every_other_plot(result):
+    silx_io = pytest.importorskip("silx.io")
+    nxdata = pytest.importorskip("silx.io.nxdata")
+    with silx_io.open(str(result)) as root:
+        first = nxdata.get_default(root)
+        assert first.group.name == "/entry/phases"
+        assert (first.is_curve, first.axes_names) == (True, ["time (min)"])
+        plots = []
+        root["entry"].visititems(lambda _, node: plots.append(node) if node.attrs.get("NX_class") == "NXdata" else None)
+        assert len(plots) > 15
+        for plot in plots:
+            read = nxdata.NXdata(plot)
+            assert read.is_valid, (plot.name, read.issues)
+            assert read.is_curve or read.is_image or read.is_scatter or read.is_stack, plot.name
+
+
+def test_stretches_of_components_are_in_file_tables_and_report(tmp_path):
+    answer = sample_answer()
+    stretch = np.linspace(1.0, 1.01, 3 * len(answer.used)).reshape(-1, 3)
+    answer = replace(answer, decomposition=replace(answer.decomposition, stretch=stretch))
+    (tmp_path / "archive.nxs").write_bytes(archive_image(answer))
+    with h5py.File(tmp_path / "archive.nxs") as file:
+        np.testing.assert_array_equal(file["entry/stretch/component_2"][()], stretch[:, 1])
+    column = np.array(frames_table(answer)["stretch_3"].to_pylist(), dtype=float)
+    np.testing.assert_array_equal(column[answer.used], stretch[:, 2])
+    assert archive_curves.stretch_figure(answer).axes[0].get_ylabel().startswith("Stretch")
+    save_decomposition(tmp_path / "decomposition.h5", answer.decomposition, "")
+    np.testing.assert_array_equal(load_decomposition(tmp_path / "decomposition.h5").stretch, stretch)
 
 
 def test_the_file_holds_what_was_found(result):

@@ -135,3 +135,12 @@ def test_few_fits_of_a_long_archive_are_drawn_one_by_one():
     shown = [axes for axes in figure.axes if axes.get_visible()]
     assert len(shown) > 4
     assert len(shown[0].get_lines()[0].get_xdata()) == few.sum()
+
+
+def test_structures_of_a_class_that_cannot_be_told_apart_are_named():
+    answer = sample_answer()
+    first, second = answer.classes
+    other = replace(second.representative_member, id="twin", space_group_symbol="I 4/m m m")
+    both = replace(answer, classes=(replace(first, members=(*first.members, other)), second))
+    assert [row.alike for row in phase_rows(both)] == [(f"{other.formula} (I 4/m m m)",), ()]
+    assert [row.alike for row in phase_rows(answer)] == [(), ()]

@@ -2,10 +2,13 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -13,8 +16,10 @@ import numpy as np
 import pytest
 
 from hpc_mlsm.archive.synthetic_archive import Crystallisation, write_synthetic_archive
+from hpc_mlsm.cli.refine_commands import refine_patterns
 from hpc_mlsm.config.load import parse_config
 from hpc_mlsm.config.site import SiteProfile
+from hpc_mlsm.decomposition.result_file import load_decomposition
 from hpc_mlsm.errors import HpcMlsmError
 from hpc_mlsm.runtime.events import EventBus, TaskFinished, ignore
 from hpc_mlsm.scattering.conditions import PdfGrid
@@ -141,6 +146,56 @@ def test_worker_processes_give_the_same_as_one(answered, model, stack, tmp_path)
 def test_steps_out_of_order_say_what_is_missing(model, stack, tmp_path):
     with pytest.raises(HpcMlsmError, match="predict"):
         _run(_config(stack, model), tmp_path / "run", steps=["decompose"])
+
+
+def test_an_archive_that_was_answered_can_be_refined_alone(answered, capsys):
+    path, _ = answered
+    refine_patterns([str(path)], [], None, ["refine.budget.fits=40"], True)
+    said = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"refine: \d+ frames.* with \d+ fits \(3 of components", said)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_phase_that_is_known_is_held_fixed(answered, model, stack, tmp_path):
+    path, _ = answered
+    shutil.copytree(path, tmp_path / "run", symlinks=True)
+    with h5py.File(stack) as file:
+        r, frames = file["entry/data/r"][()], file["entry/data/G"][()]
+    known = tmp_path / "pure.gr"
+    known.write_text("".join(f"{x:.4f} {y:.8f}\n" for x, y in zip(r, frames[-1], strict=True)))
+    config = _config(stack, model)
+    config = replace(config, decompose=replace(config.decompose, known=(known,)))
+    (found,) = _run(config, tmp_path / "run", steps=["decompose"])
+    assert not found.reused
+    kept = load_decomposition(RunDirectory(tmp_path / "run").decomposition)
+    assert kept.components.fixed == 1
+    assert np.abs(np.corrcoef(kept.components.curves)[0, 1:]).max() < 0.95
+    assert kept.weights[-1, 0] == pytest.approx(1.0, abs=0.1)
+    known.write_text("nothing\n")
+    with pytest.raises(HpcMlsmError, match=r"pure\.gr"):
+        _run(config, tmp_path / "run", steps=["decompose"])
+
+
+def test_a_full_disk_while_it_is_taken_apart_is_told_and_nothing_half_is_left(
+    answered, model, stack, tmp_path, small_disk
+):
+    path, _ = answered
+    shutil.copytree(path, tmp_path / "run", symlinks=True)
+    run = RunDirectory(tmp_path / "run")
+    shutil.move(run.archive, small_disk / "archive")
+    run.archive.symlink_to(small_disk / "archive")
+    whole = load_decomposition(run.decomposition)
+    run.decomposition.unlink()
+    filler = small_disk / "filler"
+    filler.write_bytes(b"0" * (shutil.disk_usage(small_disk).free - 8192))
+    with pytest.raises(HpcMlsmError, match="cannot be written"):
+        _run(_config(stack, model), run.path, steps=["decompose"])
+    assert not run.decomposition.exists()
+    filler.unlink()
+    (found,) = _run(_config(stack, model), run.path, steps=["decompose"])
+    assert not found.reused
+    np.testing.assert_array_equal(load_decomposition(run.decomposition).weights, whole.weights)
+    assert not [one for one in run.archive.rglob("*") if one.name.endswith(".part")]
 
 
 @pytest.mark.usefixtures("no_figures")

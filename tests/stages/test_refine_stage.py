@@ -12,14 +12,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from deadly_fit import DEADLY, refine_or_die
 from refinement_samples import FIT, STARTER, curve, series_of
 
 from hpc_mlsm.config.run_config import RunConfig
 from hpc_mlsm.errors import PlanError, RunError, StoreError
 from hpc_mlsm.refinement.budget import BudgetSettings
+from hpc_mlsm.refinement.gathered import NOT_DONE
 from hpc_mlsm.refinement.series import Series, write_series
 from hpc_mlsm.refinement.settings import SeriesSettings
-from hpc_mlsm.runtime.events import Event, Note
+from hpc_mlsm.runtime.events import Event, Note, SetAside, StageStarted, WorkerLost
 from hpc_mlsm.runtime.settings import ExecutorSettings
 from hpc_mlsm.runtime.signals import RESUME_STATUS
 from hpc_mlsm.stages import refine
@@ -163,6 +165,37 @@ def test_a_full_disk_is_told_and_the_rest_goes_on_after_it(small_disk: Path) -> 
     filler.unlink()
     summary, _ = done(run.path)
     assert summary.fitted == 24
+
+
+@pytest.mark.slow
+def test_a_frame_that_kills_its_worker_is_set_aside_with_its_chain_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = frames(96)
+    series.values[10, 5] = DEADLY
+    executor = ExecutorSettings(kind="local", workers=1, retries=1)
+    monkeypatch.setattr(refine, "refine_task", refine_or_die)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    summary, heard = done(tmp_path, series, executor, chain=4)
+    assert (summary.fitted, summary.set_aside) == (92, 4)
+    kinds = table(tmp_path)["kind"]
+    assert [k for k in range(96) if kinds[k] == NOT_DONE] == [8, 9, 10, 11]
+    (aside,) = [event for event in heard if isinstance(event, SetAside)]
+    assert "frames 8 to 11" in aside.id
+    assert aside.reason == "killed_worker"
+    assert any(isinstance(event, WorkerLost) for event in heard)
+    monkeypatch.undo()
+    again, _ = done(tmp_path, chain=4)
+    assert (again.fits, again.set_aside) == (0, 4)
+
+
+def test_events_count_frames_and_each_component_as_one(tmp_path: Path) -> None:
+    series = frames()
+    components = np.array([curve(STARTER["Ni-fcc"]), curve(STARTER["Fe-bcc"])], dtype=np.float32)
+    series = replace(series, components=components, component_candidates=np.array([[1, 0], [0, -1]]))
+    _, heard = done(tmp_path, series)
+    started = [event for event in heard if isinstance(event, StageStarted)]
+    assert [(event.units, event.n_units) for event in started] == [("frames", 2), ("frames", 24)]
 
 
 PROGRAM = """
