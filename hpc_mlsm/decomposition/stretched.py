@@ -91,7 +91,7 @@ def stretched_curves(
 
 
 def stretched_weights(
-    patterns: NDArray[np.float64], r: NDArray[np.float64], curves: NDArray[np.float64], factors: NDArray[np.float64]
+    patterns: NDArray[np.floating], r: NDArray[np.float64], curves: NDArray[np.float64], factors: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Non-negative weights (n, k) of components stretched in each pattern, and what these leave (n, points)."""
     splines = [CubicSpline(r, curve) for curve in curves]
