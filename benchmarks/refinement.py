@@ -123,9 +123,9 @@ def timed(case: Case) -> tuple[Refinement, float]:
 def compared(case: Case) -> dict[str, Any]:
     """One row of the comparison."""
     ours, seconds = timed(case)
-    theirs = refine_with_pdffit2(case.structure, case.theirs, case.settings, case.start)
+    theirs = refine_with_pdffit2([case.structure], case.theirs, case.settings, case.start)
     values = ours.values
-    again = refine_with_pdffit2(case.structure, case.theirs, case.settings, values)
+    again = refine_with_pdffit2([case.structure], case.theirs, case.settings, values)
     return {
         "kind": case.kind,
         "structure": case.structure.id.removeprefix("starter/"),

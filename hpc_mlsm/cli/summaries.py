@@ -13,6 +13,7 @@ from rich.table import Table
 from hpc_mlsm.archive.tables import candidate_table
 from hpc_mlsm.evaluation.fold_files import FoldStudy
 from hpc_mlsm.evaluation.fold_tables import model_tables
+from hpc_mlsm.refinement.budget import BudgetPlan
 from hpc_mlsm.runtime.submit import JobState
 from hpc_mlsm.stages.archive_plan import ArchivePlan
 from hpc_mlsm.stages.archive_report import ArchiveFiles
@@ -63,13 +64,20 @@ def archive_plan_table(planned: ArchivePlan) -> Table:
     words = "no frame that was looked at is worth a fit"
     if budget is not None:
         words = (
-            f"{budget.least} fits of {1e3 * budget.seconds_per_fit:.0f} ms, more where frames turn out worse; "
+            f"{budget.fitted} frames with {_fits(budget)}, more where frames turn out worse; "
             f"{planned.with_candidates:.0%} of the frames that were looked at are worth a fit"
         )
     table.add_row("refine", _duration(planned.refine_s), words)
+    for other in planned.offers:
+        every = "every frame" if other.stride == 1 else f"one frame in {other.stride} ({other.fitted})"
+        table.add_row("", "", f"refine.budget.core_hours of {other.core_hours:.2g} buy {every}: {_fits(other)}")
     table.add_row("memory", _size(planned.memory), "of the process that decomposes and writes the results")
     table.add_row("disk", _size(planned.disk), f"{_size(planned.free)} are free")
     return table
+
+
+def _fits(plan: BudgetPlan) -> str:
+    return f"{plan.least} fits of {1e3 * plan.seconds_per_fit:.0f} ms"
 
 
 def _archive_predict(summary: ArchiveSummary) -> str:

@@ -124,6 +124,25 @@ def plan_budget(n_frames: int, n_components: int, settings: BudgetSettings, seco
     return replace(plan, refits=(limit - plan.least) // max(plan.n_chains, 1))
 
 
+OFFERED = (0.5, 0.2, 0.05)
+"""Shares of what all frames would take, of which is said what they buy."""
+
+
+def offers(
+    n_frames: int, n_components: int, settings: BudgetSettings, seconds_per_fit: float
+) -> tuple[BudgetPlan, ...]:
+    """What smaller budgets would buy: first none that limits, then shares of what that takes at least."""
+    whole = replace(settings, fits=None, core_hours=None)
+    first = plan_budget(n_frames, n_components, whole, seconds_per_fit)
+    found = [first]
+    for share in OFFERED:
+        fits = int(share * first.least)
+        if fits <= (n_components + 1) * settings.full:
+            break
+        found.append(plan_budget(n_frames, n_components, replace(whole, fits=fits), seconds_per_fit))
+    return tuple(found)
+
+
 def _limit(settings: BudgetSettings, seconds_per_fit: float) -> int | None:
     limits = [] if settings.fits is None else [settings.fits]
     if settings.core_hours is not None:

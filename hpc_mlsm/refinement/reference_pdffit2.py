@@ -1,7 +1,9 @@
 """The same refinement by diffpy.pdffit2, the program behind PDFgui, to compare with."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -29,14 +31,18 @@ class ReferenceFit:
     seconds: float
 
 
-def refine_with_pdffit2(structure: Structure, data: FitData, settings: RefineSettings, start: Values) -> ReferenceFit:
+def refine_with_pdffit2(
+    structures: Sequence[Structure], data: FitData, settings: RefineSettings, start: Values
+) -> ReferenceFit:
     """Refine scale, cell, one U_iso, and delta1, delta2, diameter and q_damp as far as the settings say, from a start.
+
+    Values of several phases have keys as those of ``Refinement.values``.
 
     Its grid is that of the data. It has no q_min; see ``scattering.reference_pdffit2`` for its conventions.
 
     Parameters
     ----------
-    structure : Structure
+    structures : sequence of Structure
     data : FitData
     settings : RefineSettings
         With one U_iso for all atoms.
@@ -56,31 +62,53 @@ def refine_with_pdffit2(structure: Structure, data: FitData, settings: RefineSet
         raise ConfigError("the comparison with pdffit2 is for one U_iso; set refine.fit.displacement to one")
     with silenced(pdffit2):
         fit = pdffit2.PdfFit(create_intro=False)
-        scales = np.array([start[name] for name in "abc"]) / np.array(structure.cell.parameters[:3])
-        fit.read_struct_string(pdffit_text(structure, scales, start["u_iso"]))
+        keys = [f":{number}" if len(structures) > 1 else "" for number in range(1, len(structures) + 1)]
+        for structure, key in zip(structures, keys, strict=True):
+            lengths = np.array([start[f"{name}{key}"] for name in "abc"])
+            scales = lengths / np.array(structure.cell.parameters[:3])
+            fit.read_struct_string(pdffit_text(structure, scales, start[f"u_iso{key}"]))
         q_damp, ones = start.get("q_damp", settings.q_damp), np.ones(len(data.values))
         fit.read_data_lists("X", data.q_max, q_damp, list(data.grid.r), list(data.values), list(ones))
         fit.pdfrange(1, float(data.grid.r[0]), float(data.grid.r[-1]))
-        parameters = _constrain(fit, structure, settings, start)
+        parameters = _Parameters(fit, start)
+        for phase, (structure, key) in enumerate(zip(structures, keys, strict=True), start=1):
+            fit.setphase(phase)
+            _constrain_phase(parameters, structure, settings, key)
+        if settings.refine_q_damp:
+            fit.constrain("qdamp", parameters.add("q_damp"))
         begin = time.process_time()
         fit.refine(TOLERANCE)
         seconds = time.process_time() - begin
-        values = {name: float(fit.getpar(number)) for number, name in parameters.items()}
-        for index, name in enumerate(NAMES, start=1):
-            values[name] = float(fit.getvar(fit.lat(index)))
+        values = {name: float(fit.getpar(number)) for number, name in parameters.names.items()}
+        for phase, key in enumerate(keys, start=1):
+            fit.setphase(phase)
+            values |= {f"{name}{key}": float(fit.getvar(fit.lat(k))) for k, name in enumerate(NAMES, start=1)}
         calculated = np.array(fit.getpdf_fit())
     r_w = float(np.linalg.norm(calculated - data.values) / np.linalg.norm(data.values))
     return ReferenceFit(values, r_w, calculated, seconds)
 
 
-def _constrain(fit, structure: Structure, settings: RefineSettings, start: Values) -> dict[int, str]:  # type: ignore[no-untyped-def]
-    """Make variables depend on parameters as symmetry says; returns the parameters' names by number."""
-    parameters: dict[int, str] = {}
+class _Parameters:
+    """Parameters of a fit and their names by number."""
+
+    def __init__(self, fit: Any, start: Values) -> None:
+        self.fit, self.start = fit, start
+        self.names: dict[int, str] = {}
+
+    def add(self, name: str) -> int:
+        """Another one, with the value that it starts from; returns its number."""
+        number = len(self.names) + 1
+        self.names[number] = name
+        self.fit.setpar(number, self.start.get(name, 1.0))
+        return number
+
+
+def _constrain_phase(parameters: _Parameters, structure: Structure, settings: RefineSettings, key: str) -> None:
+    """Make variables of the current phase depend on parameters as symmetry says."""
+    fit = parameters.fit
 
     def add(name: str) -> int:
-        parameters[len(parameters) + 1] = name
-        fit.setpar(len(parameters), start.get(name, 1.0))
-        return len(parameters)
+        return parameters.add(f"{name}{key}")
 
     fit.constrain("pscale", add("scale"))
     cell = FreeCell.of(structure, settings.max_strain)
@@ -109,6 +137,3 @@ def _constrain(fit, structure: Structure, settings: RefineSettings, start: Value
         fit.constrain(settings.correlated_motion, add(settings.correlated_motion))
     if settings.size:
         fit.constrain("spdiameter", add("diameter"))
-    if settings.refine_q_damp:
-        fit.constrain("qdamp", add("q_damp"))
-    return parameters

@@ -14,7 +14,7 @@ from hpc_mlsm.archive.opening import open_archive
 from hpc_mlsm.config.run_config import RunConfig
 from hpc_mlsm.errors import PatternError, RunError
 from hpc_mlsm.plan.projection import disk_of
-from hpc_mlsm.refinement.budget import BudgetPlan, plan_budget
+from hpc_mlsm.refinement.budget import BudgetPlan, offers, plan_budget
 from hpc_mlsm.refinement.cost import seconds_per_fit
 from hpc_mlsm.runtime.capacity import planned_workers
 from hpc_mlsm.stages.archive_input import model_folder
@@ -50,6 +50,8 @@ class ArchivePlan:
     predict_s, decompose_s
     budget
         What the refinement budget buys; None where no frame is worth a fit.
+    offers
+        What other budgets would buy, see ``refinement.budget.offers``.
     refine_s
     memory, disk, free
     refusals
@@ -67,6 +69,7 @@ class ArchivePlan:
     predict_s: float
     decompose_s: float
     budget: BudgetPlan | None
+    offers: tuple[BudgetPlan, ...]
     refine_s: float
     memory: float
     disk: float
@@ -97,11 +100,13 @@ def plan_archive(config: RunConfig, run: Path, model: Path) -> ArchivePlan:
     n, points, workers = index.n_frames, len(classifier.grid), planned_workers(config.executor)
     predict_s = n * (timed.read + timed.classify) / workers
     decompose_s = n * timed.read / workers + 2 * n * points**2 / SUMMED_FLOPS + FACTORISE_S
-    budget = None
+    budget, others = None, ()
     if timed.labels.size:
         seconds = float(np.mean([_fit_s(classifier, int(label), config) for label in np.unique(timed.labels)[:20]]))
         worth = max(1, round(n * timed.usable * timed.candidates))
-        budget = plan_budget(worth, config.decompose.max_components, config.refine.budget, seconds)
+        components = config.decompose.components or config.decompose.max_components
+        budget = plan_budget(worth, components, config.refine.budget, seconds)
+        others = offers(worth, components, config.refine.budget, seconds)
     memory = max(
         WORKER_BYTES + 8.0 * points**2 * 4 + 8.0 * points * config.decompose.fit_frames * 6
         + 4.0 * config.decompose.matrix_frames**2 * 3 + n * (BYTES_PER_FRAME + 8.0 * points),
@@ -121,6 +126,7 @@ def plan_archive(config: RunConfig, run: Path, model: Path) -> ArchivePlan:
         predict_s=predict_s,
         decompose_s=decompose_s,
         budget=budget,
+        offers=others,
         refine_s=budget.least * budget.seconds_per_fit / workers if budget else 0.0,
         memory=memory,
         disk=disk,

@@ -17,6 +17,7 @@ import pytest
 
 from hpc_mlsm.archive.synthetic_archive import Crystallisation, write_synthetic_archive
 from hpc_mlsm.cli.refine_commands import refine_patterns
+from hpc_mlsm.cli.summaries import archive_plan_table
 from hpc_mlsm.config.load import parse_config
 from hpc_mlsm.config.site import SiteProfile
 from hpc_mlsm.decomposition.result_file import load_decomposition
@@ -235,6 +236,12 @@ def test_the_plan_of_an_archive_rests_on_frames_that_were_timed(model, stack, tm
     assert not planned.refusals
     assert planned.budget is not None
     assert planned.budget.least <= 40
+    whole, *less = planned.offers
+    assert whole.stride == 1
+    assert [one.fitted for one in less] == sorted((one.fitted for one in less), reverse=True)
+    table = archive_plan_table(planned)
+    said = [str(cell) for column in table.columns for cell in column.cells]
+    assert any(f"buy every frame: {whole.least} fits" in text for text in said)
 
 
 @pytest.mark.slow
