@@ -120,7 +120,8 @@ def _write_decomposition(entry: h5py.Group, answer: ArchiveAnswer) -> None:
         nexus_texts(components, "candidates", names)
     weights = {f"component_{j + 1}": Quantity(found.weights[:, j]) for j in range(k)}
     group = nexus_plot(entry, "weights", weights, along, "Weights of the components")
-    group["frame"] = answer.used
+    if "frame" not in group:  # which is what a series without a variable goes along
+        group["frame"] = answer.used
     group["not_described"] = found.left
     if found.stretch is not None:
         stretch = {f"component_{j + 1}": Quantity(found.stretch[:, j]) for j in range(k)}

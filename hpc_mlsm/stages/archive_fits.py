@@ -15,6 +15,7 @@ from hpc_mlsm.refinement.rows import SEPARATOR
 from hpc_mlsm.refinement.series import Series, read_series
 from hpc_mlsm.report.archive_answer import ShownFit
 from hpc_mlsm.report.content import CandidateFit
+from hpc_mlsm.stages.archive_cells import cell_changes, cells_note
 from hpc_mlsm.stages.archive_series import along
 from hpc_mlsm.stages.context import RunContext
 from hpc_mlsm.stages.refine import SERIES
@@ -25,12 +26,16 @@ SHOWN = 3
 
 @dataclass(frozen=True, eq=False)
 class ArchiveFits:
-    """Refinements of all frames, and those that are drawn; ``gathered`` is None where nothing was refined."""
+    """Refinements of all frames, and those that are drawn; ``gathered`` is None where nothing was refined.
+
+    ``notes`` is what deserves a look.
+    """
 
     gathered: GatheredFits | None = None
     components: tuple[ShownFit, ...] = ()
     best: tuple[ShownFit, ...] = ()
     worst: tuple[ShownFit, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def archive_fits(
@@ -66,7 +71,9 @@ def archive_fits(
             if np.isfinite(own.r_w[row])
         )
     best, worst = shown[: len(shown) // 2], shown[len(shown) // 2 :]
-    return ArchiveFits(_on_all_frames(fits, frames.frames, index.n_frames), components, tuple(best), tuple(worst))
+    note = cells_note(cell_changes(series.structures, fits), fits, classes)
+    on_all = _on_all_frames(fits, frames.frames, index.n_frames)
+    return ArchiveFits(on_all, components, tuple(best), tuple(worst), (note,) if note else ())
 
 
 def _numbered(k: int) -> tuple[str, ...]:

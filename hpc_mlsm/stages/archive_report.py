@@ -108,7 +108,7 @@ def gather_answer(context: RunContext) -> ArchiveAnswer:
         stages=stage_summaries(run),
         settings=_settings(context),
         provenance=_provenance(run, bundle, index),
-        notes=(*_notes(index, predictions), *filter(None, (bundle.trust.weakness,))),
+        notes=(*_notes(index, predictions), *filter(None, (bundle.trust.weakness,)), *fits.notes),
         synthetic=_synthetic(index, bundle),
     )
 

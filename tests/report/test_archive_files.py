@@ -12,6 +12,7 @@ import pytest
 
 from hpc_mlsm.decomposition.result_file import load_decomposition, save_decomposition
 from hpc_mlsm.report import archive_curves
+from hpc_mlsm.report.archive_answer import SeriesAxis
 from hpc_mlsm.report.archive_nexus import archive_image
 from hpc_mlsm.report.archive_tables import components_table, csv_bytes, frames_table, parquet_bytes
 from tests.report.archive_samples import sample_answer
@@ -107,6 +108,16 @@ def test_tables_have_a_row_for_every_frame_and_agree_with_each_other():
     assert csv.column_names == again.column_names
     np.testing.assert_allclose(csv["r_w"].to_numpy(), again["r_w"].to_numpy())
     assert components_table(answer).column_names == ["r", "component_1", "component_2", "component_3"]
+
+
+def test_an_archive_without_a_variable_goes_along_its_frames(tmp_path):
+    answer = sample_answer()
+    answer = replace(answer, axis=SeriesAxis("frame", "", np.arange(answer.n, dtype=float)))
+    path = tmp_path / "frames.nxs"
+    path.write_bytes(archive_image(answer))
+    with h5py.File(path) as file:
+        np.testing.assert_array_equal(file["entry/weights/frame"][()], answer.used)
+    assert frames_table(answer).column_names.count("frame") == 1
 
 
 def test_an_archive_that_was_only_predicted_has_a_file_too(tmp_path):
