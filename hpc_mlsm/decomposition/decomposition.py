@@ -10,13 +10,14 @@ from hpc_mlsm.decomposition.pearson import pearson_matrix
 from hpc_mlsm.decomposition.principal import Principal, Proposal, principal_components, propose
 from hpc_mlsm.decomposition.series import BLOCK_BYTES, Runs, blocks, run_bounds, sum_series
 from hpc_mlsm.decomposition.settings import DecomposeSettings
-from hpc_mlsm.decomposition.stretched import stretch_components, stretched_weights
+from hpc_mlsm.decomposition.stretched import Stretched, stretch_components, stretched_weights
 from hpc_mlsm.decomposition.weights import non_negative_weights
 from hpc_mlsm.errors import PatternError
 from hpc_mlsm.grouping.blocks import Rows
 
-AS_LITTLE = 1.1
-"""Fewer components that stretch are enough if they leave up to so many times what the proposed number leaves."""
+AS_LITTLE, INTERPOLATED = 1.1, 0.015
+"""Fewer components that stretch are enough if they leave up to so many times what the proposed number leaves, or no
+more than the interpolation between points does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,16 +145,20 @@ def _stretched(
     """Components that stretch, and their factors in every frame (n, k).
 
     Where their number is not set, the smallest that leaves about as little as the proposed one does without stretching.
+    If none does, what leaves least is kept, which may be the components as they were, stretched by 1.
     """
     if r is None:
         raise PatternError("no_abscissa", "components can only stretch along an abscissa, and none was given")
     few = _coarser(runs, settings.stretch_frames)
-    most = len(unstretched.curves)
+    most, enough = len(unstretched.curves), max(AS_LITTLE * unstretched.left, INTERPOLATED)
+    found = Stretched(unstretched, np.ones((len(few.means), most)))
     for count in [most] if settings.components else range(1, most + 1):
         first = unstretched if count == most else find_components(few.means, count, settings)
-        found = stretch_components(few.means, r, first, settings.stretch_iterations)
-        if found.components.left <= AS_LITTLE * unstretched.left:
+        stretched = stretch_components(few.means, r, first, settings.stretch_iterations)
+        if stretched.components.left <= enough:
+            found = stretched
             break
+        found = min(found, stretched, key=lambda one: one.components.left)
     middles = 0.5 * (few.bounds[:-1] + few.bounds[1:] - 1)
     frames = np.arange(runs.bounds[-1])
     return found.components, np.stack([np.interp(frames, middles, one) for one in found.factors.T], axis=1)

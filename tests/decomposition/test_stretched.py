@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from hpc_mlsm.decomposition import decomposition
 from hpc_mlsm.decomposition.decomposition import Decomposition, decompose
+from hpc_mlsm.decomposition.nonnegative import Components
 from hpc_mlsm.decomposition.settings import DecomposeSettings
-from hpc_mlsm.decomposition.stretched import stretched_curves, stretched_weights
+from hpc_mlsm.decomposition.stretched import Stretched, stretched_curves, stretched_weights
 from hpc_mlsm.errors import ConfigError, PatternError
 from hpc_mlsm.scattering.conditions import PdfConditions, PdfGrid
 from hpc_mlsm.scattering.engines import native_engine
@@ -98,3 +100,16 @@ def test_components_that_stretch_need_an_abscissa_and_cannot_be_held() -> None:
         decompose(lambda a, b: patterns[a:b], *patterns.shape, STRETCHED)
     with pytest.raises(ConfigError, match="cannot be held fixed"):
         DecomposeSettings(method="stretched-nmf", known=("pure.gr",))  # type: ignore[arg-type]
+
+
+def test_components_stay_as_they_were_where_stretching_them_leaves_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = taken_apart(replace(STRETCHED, method="nmf"))
+
+    def worse(patterns: NDArray[np.float64], r: NDArray[np.float64], first: Components, iterations: int) -> Stretched:
+        return Stretched(replace(first, left=0.5), np.full((len(patterns), len(first.curves)), 1.1))
+
+    monkeypatch.setattr(decomposition, "stretch_components", worse)
+    found = taken_apart(STRETCHED)
+    assert found.stretch is not None
+    np.testing.assert_array_equal(found.stretch, np.ones((N, 2)))
+    np.testing.assert_allclose(found.weights, plain.weights, atol=1e-6)

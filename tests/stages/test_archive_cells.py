@@ -22,7 +22,7 @@ def fits(phases: list[str], values: dict[str, list[float]]) -> GatheredFits:
     flags = np.zeros(n, dtype=bool)
     return GatheredFits(
         texts, np.array(phases, dtype=object), texts, texts, np.full(n, 0.1), ~flags, np.ones(n, dtype=np.int32), flags,
-        arrays, arrays, {key: flags for key in arrays}, dict.fromkeys(arrays, "Å"), np.zeros((n, 0), dtype=np.float32),
+        arrays, arrays, dict.fromkeys(arrays, flags), dict.fromkeys(arrays, "Å"), np.zeros((n, 0), dtype=np.float32),
     )  # fmt: skip
 
 
