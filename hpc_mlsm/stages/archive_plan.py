@@ -100,7 +100,8 @@ def plan_archive(config: RunConfig, run: Path, model: Path) -> ArchivePlan:
     n, points, workers = index.n_frames, len(classifier.grid), planned_workers(config.executor)
     predict_s = n * (timed.read + timed.classify) / workers
     decompose_s = n * timed.read / workers + 2 * n * points**2 / SUMMED_FLOPS + FACTORISE_S
-    budget, others = None, ()
+    budget: BudgetPlan | None = None
+    others: tuple[BudgetPlan, ...] = ()
     if timed.labels.size:
         seconds = float(np.mean([_fit_s(classifier, int(label), config) for label in np.unique(timed.labels)[:20]]))
         worth = max(1, round(n * timed.usable * timed.candidates))
