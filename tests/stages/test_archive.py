@@ -1,5 +1,6 @@
 """A whole archive: steps in order, resumed after a kill at any of them, the same on any executor."""
 
+import csv
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from hpc_mlsm.archive.synthetic_archive import Crystallisation, write_synthetic_archive
+from hpc_mlsm.cli.commands import predict_patterns
 from hpc_mlsm.cli.refine_commands import refine_patterns
 from hpc_mlsm.cli.summaries import archive_plan_table
 from hpc_mlsm.config.load import parse_config
@@ -154,6 +156,25 @@ def test_an_archive_that_was_answered_can_be_refined_alone(answered, capsys):
     refine_patterns([str(path)], [], None, ["refine.budget.fits=40"], True)
     said = " ".join(capsys.readouterr().out.split())
     assert re.search(r"refine: \d+ frames.* with \d+ fits \(3 of components", said)
+
+
+def test_patterns_that_a_run_answered_are_refined_with_its_candidates(model, stack, tmp_path, capsys):
+    shutil.copytree(model, tmp_path / "run", symlinks=True)
+    with h5py.File(stack) as file:
+        r, frames = file["entry/data/r"][()], file["entry/data/G"][()]
+    patterns = tmp_path / "patterns"
+    patterns.mkdir()
+    for name, values in (("early", frames[FRAMES // 2]), ("late", frames[-1])):
+        text = "".join(f"{x:.4f} {y:.8f}\n" for x, y in zip(r, values, strict=True))
+        (patterns / f"{name}.gr").write_text(text)
+    predict_patterns(tmp_path / "run", [patterns], None, [], {}, 3, None, {})
+    fast = ["refine.fit.r_max=12", "refine.fit.search=false", "executor.kind=inline"]
+    refine_patterns([str(tmp_path / "run")], [], None, fast, False)
+    assert "2 of 2 frames fitted" in " ".join(capsys.readouterr().out.split())
+    rows = list(csv.DictReader((tmp_path / "run" / "refinement" / "refinement.csv").read_text().splitlines()))
+    assert [Path(row["name"]).stem for row in rows] == ["early", "late"]
+    assert "Si" in rows[1]["phases"]
+    assert float(rows[1]["r_w"]) < 0.4
 
 
 @pytest.mark.usefixtures("no_figures")
