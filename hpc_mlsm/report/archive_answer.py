@@ -20,6 +20,7 @@ VERDICTS = ("confident", "several candidates", "outside the catalogue", "amorpho
 """What can be said of a frame; numbers in ``ArchiveAnswer.verdict`` are places in this list."""
 
 SET_ASIDE = VERDICTS.index("set aside")
+WITH_CANDIDATES = (VERDICTS.index("confident"), VERDICTS.index("several candidates"))
 NO_CLASS = -1
 
 
@@ -147,6 +148,14 @@ class ArchiveAnswer:
     def k(self) -> int:
         """Candidates of a frame."""
         return self.top.shape[1]
+
+    @property
+    def named(self) -> NDArray[np.int32]:
+        """The first candidate of each frame (n,), where it looks like a structure of the catalogue; -1 elsewhere.
+
+        The first candidate of a frame that is amorphous, noise, or like nothing in the catalogue is a guess.
+        """
+        return np.where(np.isin(self.verdict, WITH_CANDIDATES), self.top[:, 0], NO_CLASS).astype(np.int32)
 
     def label(self, place: int) -> str:
         """ "Formula (space group)" of a class."""

@@ -92,7 +92,7 @@ def correlation_figure(answer: ArchiveAnswer) -> "Figure":
 
 def shown_phases(answer: ArchiveAnswer) -> list[int]:
     """Classes that are worth a row: first in some share of all frames, or in a stretch of them; by when they come."""
-    first = answer.top[:, 0]
+    first = answer.named
     bins = Bins.of(answer.n, 60)
     shares = {int(k): bins.share_of(first == k) for k in np.unique(first[first >= 0])}
     counting = [k for k, share in shares.items() if (first == k).mean() >= LEAST_SHARE or share.max() >= 0.5]
@@ -107,7 +107,7 @@ def timeline_figure(answer: ArchiveAnswer) -> "Figure":
     phases = shown_phases(answer)
     bins, axis = Bins.of(answer.n), series_axis(answer)
     edges = edges_of(bins.mean(axis.values))
-    first, likely = answer.top[:, 0], answer.probability[:, 0]
+    first, likely = answer.named, answer.probability[:, 0]
     others = np.isin(first, phases, invert=True) & (first >= 0)
     rows = [(structure_figure(answer.label(k)), first == k, PHASE_COLOURS[at]) for at, k in enumerate(phases)]
     rows += [("other classes", others, MUTED)] if others.any() or not rows else []

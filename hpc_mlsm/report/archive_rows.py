@@ -107,7 +107,7 @@ def phase_rows(answer: ArchiveAnswer) -> list[PhaseRow]:
     """The phases of the timeline."""
     rows = []
     for place in shown_phases(answer):
-        own = np.flatnonzero(answer.top[:, 0] == place)
+        own = np.flatnonzero(answer.named == place)
         rows.append(
             PhaseRow(
                 label=answer.label(place),

@@ -99,9 +99,12 @@ def test_doubtful_frames_are_listed_in_stretches_with_a_reason():
 
 
 def test_phases_are_in_the_order_in_which_they_come():
-    rows = phase_rows(sample_answer())
+    answer = sample_answer()
+    rows = phase_rows(answer)
     assert [row.label.partition(" ")[0] for row in rows] == ["Fe2O3", "TiO2"]
-    assert sum(row.frames for row in rows) == 237
+    # What an amorphous frame resembles most is no phase.
+    assert sum(row.frames for row in rows) == (answer.verdict < 2).sum() < 237
+    assert (answer.named[answer.verdict == 3] == -1).all()
 
 
 def test_refined_values_go_to_the_structure_that_they_are_of():
