@@ -112,15 +112,17 @@ class Retrieval:
 class _Span:
     """Which references of a class span it, and (A Aᵀ + λ)⁻¹ of these."""
 
-    chosen: NDArray[np.int64]
+    chosen: NDArray[np.int64] | slice
     inverse: NDArray[np.float32]
     ridge: float
 
     @classmethod
     def of(cls, references: NDArray[np.float32]) -> "_Span":
-        n = len(references)
-        chosen = np.unique(np.linspace(0, n - 1, min(n, SPANNING)).round().astype(np.int64))
-        gram = (references[chosen] @ references[chosen].T).astype(np.float64)
+        chosen: NDArray[np.int64] | slice = slice(None)
+        if len(references) > SPANNING:
+            chosen = np.linspace(0, len(references) - 1, SPANNING).round().astype(np.int64)
+        spanning = references[chosen]
+        gram = (spanning @ spanning.T).astype(np.float64)
         ridge = RIDGE * float(np.trace(gram)) / len(gram)
         inverse = np.linalg.inv(gram + ridge * np.eye(len(gram)))
         return cls(chosen, inverse.astype(np.float32), ridge)

@@ -11,10 +11,15 @@ from scipy.ndimage import gaussian_filter1d
 LARGEST_NOISE = 0.3
 """Standard deviation of the noise on measured patterns at most, as a share of the pattern's."""
 
+AMORPHOUS_NOISE = 1.0
+"""The same of amorphous curves, whose standard deviation over the whole range is small: most of it is noise then."""
 
-def with_noise(patterns: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.float32]:
-    """Patterns as measured: with band-limited noise of up to LARGEST_NOISE of their standard deviation."""
-    level = generator.uniform(0.0, LARGEST_NOISE, size=(len(patterns), 1))
+
+def with_noise(
+    patterns: NDArray[np.float32], generator: np.random.Generator, largest: float = LARGEST_NOISE
+) -> NDArray[np.float32]:
+    """Patterns as measured: with band-limited noise of up to ``largest`` of their standard deviation."""
+    level = generator.uniform(0.0, largest, size=(len(patterns), 1))
     noise = _band_limited(patterns.shape, generator)
     spread = patterns.std(axis=1, keepdims=True) / np.maximum(noise.std(axis=1, keepdims=True), 1e-30)
     return (patterns + level * spread * noise).astype(np.float32)
@@ -35,7 +40,9 @@ def no_patterns(
             generator.normal(size=shapes[0]),
             _band_limited(shapes[1], generator),
             _phases_anew(patterns[quarters[2]], generator),
-            with_noise(amorphous(patterns[quarters[3]], axis, generator).astype(np.float32), generator),
+            with_noise(
+                amorphous(patterns[quarters[3]], axis, generator).astype(np.float32), generator, AMORPHOUS_NOISE
+            ),
         ]
     )
     return made.astype(np.float32)

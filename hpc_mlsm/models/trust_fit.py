@@ -151,8 +151,7 @@ def _least_sure(inside: _Seen, outside: _Seen, surrogates: _Seen, labels: NDArra
 
     Classes, not rows, are what a catalogue lacks: rows of a class whose twin is in the catalogue (the same structure
     type, a lattice within the strains) pass together. So the odds that are asked of a class are learned from others,
-    and the mean over classes of the share that passes, plus its standard error, has to stay below OUTSIDE_ACCEPTED,
-    for rows with noise and for those without.
+    and the mean over classes of the share that passes, plus its standard error, has to stay below OUTSIDE_ACCEPTED.
     """
     classes, number = np.unique(labels, return_inverse=True)
     scores, folds = np.empty(len(labels)), min(FOLDS, len(classes))
@@ -160,17 +159,15 @@ def _least_sure(inside: _Seen, outside: _Seen, surrogates: _Seen, labels: NDArra
         own = number % folds == fold
         others = np.concatenate([outside.features[~own], surrogates.features])
         scores[own] = fit_odds(inside.features[~own], others)(outside.features[own])
-    parts = [slice(0, None, 2), slice(1, None, 2)]
-    return max(_passed_by_few(scores[part], number[part]) for part in parts if len(scores[part]))
+    return _passed_by_few(scores, number)
 
 
 def _passed_by_few(scores: NDArray[np.float64], classes: NDArray[np.int64]) -> float:
     """The least threshold that few classes pass; see ``_least_sure``."""
     rows = np.bincount(classes)
-    there = rows > 0
     for share in np.linspace(0.8, 1.0, 201):
         threshold = float(np.quantile(scores, share))
-        passed = np.bincount(classes, scores >= threshold, minlength=len(rows))[there] / rows[there]
+        passed = np.bincount(classes, scores >= threshold) / rows
         if passed.mean() + passed.std() / np.sqrt(len(passed)) <= OUTSIDE_ACCEPTED:
             return threshold
     return float(scores.max())

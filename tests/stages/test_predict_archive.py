@@ -297,7 +297,9 @@ def test_a_frame_that_kills_its_worker_is_set_aside_and_the_rest_goes_on(
     assert "crashes the process or needs more memory" in detail
     others = np.arange(48) != 21
     for name in COLUMNS:
-        np.testing.assert_array_equal(getattr(found, name)[others], getattr(whole, name)[others])
+        one, two = getattr(found, name)[others], getattr(whole, name)[others]
+        # Products of fewer rows are rounded in another way.
+        np.testing.assert_allclose(one, two, atol=1e-5 if one.dtype == np.float32 else 0, rtol=0)
     assert [event.id for event in heard if isinstance(event, SetAside)] == ["/data/G[21]"]
     assert len(list(summary.folder.glob("shard-*.h5"))) == 3, "parts of shards are left"
     # It is not read again: not by the same command, and not by the steps that follow, in this process or in others.
