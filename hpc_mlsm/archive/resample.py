@@ -234,7 +234,14 @@ def _check_spacing(pattern: Pattern, r: NDArray[np.float64], grid: NDArray[np.fl
             f"{_where(pattern)}: points lie {gap:.4g} Å apart at r = {r[widest]:g} Å, at most {limit:.4g} Å are "
             f"allowed ({why}); transform the data again with a finer step and without gaps",
         )
-    if gap > 0.5 * limit:
+    if gap > 0.5 * limit and not _are_points(grid, r):
         notes.append(
             f"points lie {gap:.4g} Å apart at r = {r[widest]:g} Å ({why}): interpolation may be off by percents"
         )
+
+
+def _are_points(grid: NDArray[np.float64], r: NDArray[np.float64]) -> bool:
+    """Whether all points of the grid are measured ones, so that nothing is interpolated."""
+    after = np.clip(np.searchsorted(r, grid), 1, len(r) - 1)
+    nearest = np.minimum(np.abs(r[after] - grid), np.abs(r[after - 1] - grid))
+    return bool(nearest.max() < 1e-6)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpc_mlsm.archive.candidates import Ranking
-from hpc_mlsm.report.archive_answer import ArchiveAnswer, ShownFit
+from hpc_mlsm.report.archive_answer import VERDICTS, ArchiveAnswer, ShownFit
 from hpc_mlsm.report.archive_maps import PHASE_COLOURS, series_axis
 from hpc_mlsm.report.archive_values import RefinedValues, refined_values
 from hpc_mlsm.report.binning import Bins
@@ -30,6 +30,10 @@ KNOWN_STRETCH = 0.05
 """A component of less weight in a frame says nothing of how it is stretched there."""
 
 MOST_PANELS = 12
+APART = 8.0
+"""Values of two structures that lie so many times their own spread apart get panels of their own."""
+
+OF_NO_CLASS = VERDICTS[2:4]
 LEAST_FITTED = 0.02
 """Share of the refined frames that a parameter must have values for to get a panel."""
 
@@ -49,7 +53,7 @@ def components_figure(answer: ArchiveAnswer) -> "Figure":
         colour, level = PHASE_COLOURS[number % len(PHASE_COLOURS)], (k - 1 - number) * step
         left.axhline(level, color=GRID, linewidth=0.6)
         left.plot(*thinned(answer.r, curve + level), color=colour)
-        name = _name(answer.component_candidates[number]) if answer.component_candidates else ""
+        name = _name(answer, number)
         text = f"{number + 1}: {name}" if name else f"{number + 1}"
         left.annotate(
             text, (0.99, level + float(curve.max())), xycoords=("axes fraction", "data"), ha="right", va="bottom",
@@ -76,9 +80,12 @@ def components_figure(answer: ArchiveAnswer) -> "Figure":
     return figure
 
 
-def _name(ranking: Ranking) -> str:
-    if not ranking.candidates:
-        return ""
+def _name(answer: ArchiveAnswer, number: int) -> str:
+    """What a component is taken for: its first candidate, or that it is no structure of the catalogue."""
+    verdict = answer.component_verdicts[number] if answer.component_verdicts else ""
+    ranking = answer.component_candidates[number] if answer.component_candidates else None
+    if verdict in OF_NO_CLASS or ranking is None or not ranking.candidates:
+        return verdict
     best = ranking.candidates[0]
     return f"{structure_figure(f'{best.formula} ({best.space_group_symbol})')}, {100 * best.probability:.0f} %"
 
@@ -144,7 +151,7 @@ def parameters_figure(answer: ArchiveAnswer) -> "Figure":
         axes.ticklabel_format(axis="y", useOffset=False)
         _few_ticks(axes)
     for axes in grid[len(panels) :]:
-        axes.set_visible(False)
+        axes.remove()
     if structures:
         from matplotlib.lines import Line2D
 
@@ -171,11 +178,26 @@ def _panels(answer: ArchiveAnswer) -> list[tuple[str, list[RefinedValues]]]:
         frames[one.structure] = max(frames.get(one.structure, 0), int(one.known.sum()))
     shown = sorted(frames, key=lambda name: -frames[name])[: len(PHASE_COLOURS)]
     panels: list[tuple[str, list[RefinedValues]]] = [("$R_\\mathrm{w}$ (1)", [])]
-    for name in dict.fromkeys(one.name for one in found):
-        series = [one for one in found if one.name == name and one.structure in shown]
-        if series:
-            panels.append((f"{parameter_figure(name)} ({unit(series[0].unit) or '1'})", series))
+    kept = [one for one in found if one.structure in shown]
+    kept = [one for k, one in enumerate(kept) if not any(_same(one, before) for before in kept[:k])]
+    for name in dict.fromkeys(one.name for one in kept):
+        series = [one for one in kept if one.name == name]
+        label = f"{parameter_figure(name)} ({unit(series[0].unit) or '1'})"
+        panels += [(label, [one]) for one in series] if _far_apart(series) else [(label, series)]
     return panels[:MOST_PANELS]
+
+
+def _same(one: RefinedValues, other: RefinedValues) -> bool:
+    """Whether a value of a structure is another by its symmetry, as b is a of a tetragonal cell."""
+    alike = one.structure_id == other.structure_id and one.unit == other.unit
+    return alike and np.array_equal(one.values, other.values, equal_nan=True)
+
+
+def _far_apart(series: list[RefinedValues]) -> bool:
+    """Whether what changes in the values of each structure cannot be seen beside the others."""
+    middles = [float(np.nanmedian(one.values)) for one in series]
+    spreads = [float(np.subtract(*np.nanquantile(one.values, (0.95, 0.05)))) for one in series]
+    return len(series) > 1 and max(middles) - min(middles) > APART * max(*spreads, 1e-12)
 
 
 def draw_series(

@@ -22,7 +22,7 @@ from hpc_mlsm.errors import StoreError
 from hpc_mlsm.models.bundle import Bundle, bundle_hash
 from hpc_mlsm.models.classes import ClassEntry
 from hpc_mlsm.models.trust import VERDICTS as MODEL_VERDICTS
-from hpc_mlsm.report.archive_answer import SET_ASIDE, VERDICTS, ArchiveAnswer, SeriesAxis
+from hpc_mlsm.report.archive_answer import SET_ASIDE, VERDICTS, ArchiveAnswer, SeriesAxis, ShownFit
 from hpc_mlsm.report.archive_nexus import archive_image
 from hpc_mlsm.report.archive_tables import components_table, csv_bytes, frames_table, parquet_bytes
 from hpc_mlsm.report.binning import Bins
@@ -82,6 +82,7 @@ def gather_answer(context: RunContext) -> ArchiveAnswer:
     name, unit, values = along(index)
     rankings = component_rankings(bundle, found) if found is not None else ()
     fits = archive_fits(context, index, series, classes, found)
+    component_verdicts = _component_verdicts(bundle, found, context)
     return ArchiveAnswer(
         title=f"{context.config.name}: what is in the archive",
         archive=index.source,
@@ -99,9 +100,9 @@ def gather_answer(context: RunContext) -> ArchiveAnswer:
         patterns=_means(series, found),
         decomposition=found,
         component_candidates=rankings,
-        component_verdicts=_component_verdicts(bundle, found, context),
+        component_verdicts=component_verdicts,
         fits=fits.gathered,
-        component_fits=fits.components,
+        component_fits=_worth_showing(fits.components, component_verdicts),
         best_fits=fits.best,
         worst_fits=fits.worst,
         rejects=_rejects(predictions, index),
@@ -173,6 +174,12 @@ def _component_verdicts(bundle: Bundle, found: Decomposition | None, context: Ru
         return ()
     answers = bundle.answers(found.components.curves, 1, context.config.predict.coverage)
     return tuple(VERDICTS[_WORDS[MODEL_VERDICTS[number]]] for number in answers.verdict)
+
+
+def _worth_showing(fits: tuple[ShownFit, ...], verdicts: tuple[str, ...]) -> tuple[ShownFit, ...]:
+    """Fits of components that are not amorphous: what these resemble most is a guess, and its fit means nothing."""
+    amorphous = {f"component {k}" for k, word in enumerate(verdicts, start=1) if word == VERDICTS[_WORDS["amorphous"]]}
+    return tuple(fit for fit in fits if fit.name not in amorphous)
 
 
 def _notes(index: ArchiveIndex, predictions: Predictions) -> tuple[str, ...]:

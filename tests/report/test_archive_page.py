@@ -116,6 +116,27 @@ def test_refined_values_go_to_the_structure_that_they_are_of():
     assert np.nanmean(lengths["TiO2"].values) == pytest.approx(4.592, abs=0.01)
 
 
+def test_values_that_lie_far_apart_have_panels_of_their_own_and_what_symmetry_makes_equal_has_none():
+    answer = sample_answer()
+    panels = archive_curves._panels(answer)
+    assert [[one.structure.partition(" ")[0] for one in series] for label, series in panels if "$a$" in label] == [
+        ["Fe2O3"],
+        ["TiO2"],
+    ]
+    assert [len(series) for label, series in panels if "mathrm{iso}" in label] == [2]
+    fits = answer.fits
+    twice = {
+        name: {**getattr(fits, name), "b": getattr(fits, name)["a"]} for name in ("values", "uncertainties", "at_bound")
+    }
+    cubic = replace(answer, fits=replace(fits, **twice, units={**fits.units, "b": "Å"}))
+    assert [label for label, _ in archive_curves._panels(cubic)] == [label for label, _ in panels]
+
+
+def test_an_amorphous_component_is_called_so_and_not_by_what_it_resembles():
+    assert archive_curves._name(sample_answer(), 0) == "amorphous or noise"
+    assert "%" in archive_curves._name(sample_answer(), 1)
+
+
 def test_a_series_that_goes_up_and_down_is_drawn_over_its_frames():
     answer = sample_answer()
     back = replace(answer, axis=SeriesAxis("temperature", "K", np.abs(np.linspace(-9, 9, answer.n))))
