@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 BLOCK_BYTES = 64e6
@@ -18,6 +17,8 @@ def fit_temperature(margins: NDArray[np.float32], labels: NDArray[np.int64]) -> 
         Untransformed scores.
     labels : array (rows,)
     """
+    from scipy.optimize import minimize_scalar
+
     block = max(1, int(BLOCK_BYTES / (8 * margins.shape[1])))
 
     def loss(log_temperature: float) -> float:

@@ -21,7 +21,6 @@ from hpc_mlsm.models.checkpoints import load_checkpoint
 from hpc_mlsm.models.classes import ClassEntry, MemberEntry
 from hpc_mlsm.models.projection import boosted_memory
 from hpc_mlsm.models.retrieval import Retrieval, references_per_structure
-from hpc_mlsm.models.trust_fit import fit_trust
 from hpc_mlsm.plan.projection import refuse_training_that_cannot_fit
 from hpc_mlsm.runtime.events import stage_events
 from hpc_mlsm.runtime.resources import usable_cores
@@ -199,6 +198,8 @@ def _bundle(
     expected: str,
     seconds: float,
 ) -> Bundle:
+    from hpc_mlsm.models.trust_fit import fit_trust
+
     config, n_classes = context.config, len(groups.groups)
     axis = store.axis()
     train_variants = rows.count("train") // len(rows.labels)

@@ -17,7 +17,6 @@ from hpc_mlsm.catalog.diff import CatalogueState, diff_states
 from hpc_mlsm.errors import BundleError, StoreError
 from hpc_mlsm.models.bundle import bundle_hash, bundle_info, read_manifest
 from hpc_mlsm.stages import evaluate, group, ingest, simulate, train
-from hpc_mlsm.stages.archive_answers import archive_answers
 from hpc_mlsm.stages.changed_answers import changed_answers
 from hpc_mlsm.stages.context import RunContext
 from hpc_mlsm.stages.run_directory import RunDirectory
@@ -81,8 +80,12 @@ def _answers(context: RunContext, paths: Sequence[Path], record: UpdateRecord) -
 
         return changed_powder_answers(context, paths)
     frames, answers = changed_answers(context, paths, record.events)
-    more, others = archive_answers(context, context.config.update.archives, record.events)
-    return frames + more, (*answers, *others)
+    if archives := context.config.update.archives:
+        from hpc_mlsm.stages.archive_answers import archive_answers
+
+        more, others = archive_answers(context, archives, record.events)
+        frames, answers = frames + more, (*answers, *others)
+    return frames, answers
 
 
 class _Clock:
