@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -109,7 +109,12 @@ def group_id(smallest_member: str) -> str:
 
 
 def build_groups(
-    ids: Sequence[str], labels: NDArray[np.integer], rows: Rows, *, memory_bytes: int = 2**30
+    ids: Sequence[str],
+    labels: NDArray[np.integer],
+    rows: Rows,
+    *,
+    memory_bytes: int = 2**30,
+    measured: Mapping[tuple[str, ...], Group] | None = None,
 ) -> tuple[Group, ...]:
     """Make groups from the labels of a linkage, and measure how alike their members are.
 
@@ -123,6 +128,8 @@ def build_groups(
         ``rows(start, stop)`` returns the base patterns, float32 (stop - start, points).
     memory_bytes : int
         Memory to keep to.
+    measured : mapping, optional
+        Groups of earlier by their members, whose patterns are still the same: they are not measured again.
 
     Returns
     -------
@@ -135,17 +142,21 @@ def build_groups(
         If ids repeat, or there are not as many labels as ids, or ``rows`` does not return the rows asked for.
     """
     members = _members(ids, labels)
-    measured: Iterator[tuple[NDArray[np.float64], float]] = iter(())
-    several = [group for group in members if len(group) > 1]
-    if several:
+    names = [tuple(ids[row] for row in group) for group in members]
+    known = {own: before for own in names if (before := (measured or {}).get(own)) is not None}
+    unknown = [group for group, own in zip(members, names, strict=True) if len(own) > 1 and own not in known]
+    found: Iterator[tuple[NDArray[np.float64], float]] = iter(())
+    if unknown:
         points = read_block(rows, 0, 1).shape[1]
-        measured = inner_correlations(rows, several, points, memory_bytes)
+        found = inner_correlations(rows, unknown, points, memory_bytes)
     groups = []
-    for label, group in enumerate(members):
-        names = tuple(ids[row] for row in group)
-        mean, lowest = next(measured) if len(group) > 1 else (np.ones(1), 1.0)
-        representative = names[int(np.flatnonzero(mean >= mean.max() - TIE)[0])]
-        groups.append(Group(group_id(names[0]), label, names, representative, float(lowest)))
+    for label, own in enumerate(names):
+        if own in known:
+            groups.append(replace(known[own], id=group_id(own[0]), label=label))
+            continue
+        mean, lowest = next(found) if len(own) > 1 else (np.ones(1), 1.0)
+        representative = own[int(np.flatnonzero(mean >= mean.max() - TIE)[0])]
+        groups.append(Group(group_id(own[0]), label, own, representative, float(lowest)))
     return tuple(groups)
 
 
@@ -177,7 +188,7 @@ def save_groups(folder: Path, saved: SavedGroups) -> None:
         "edges": {"file": name, "sha256": checksum, "count": len(saved.edges)},
         "revision": saved.revision,
         "history": [asdict(event) for event in saved.history],
-        "groups": [asdict(group) for group in saved.groups],
+        "groups": [{name: getattr(group, name) for name in Group.__dataclass_fields__} for group in saved.groups],
     }
     # On one line: with an indent, Python takes ten times as long to write it.
     text = json.dumps({"format": FORMAT, "version": VERSION, "checksum": _checksum(content), "content": content})

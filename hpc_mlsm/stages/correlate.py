@@ -46,12 +46,14 @@ SAMPLE = 1000
 class Found:
     """The edges between structures, by row, and what it took to find them.
 
-    Rows are the structures in the order of their places in the panels; ``live`` are these places.
+    Rows are the structures in the order of their places in the panels; ``live`` are these places. Structures that are
+    ``known`` have the patterns that the groups of before were made of.
     """
 
     panels: Panels
     live: NDArray[np.int64]
     edges: Edges
+    known: frozenset[str]
     fresh: int
     pairs: int
     proven: int
@@ -96,7 +98,7 @@ def find_edges(context: RunContext, store: PatternStore, saved: SavedGroups | No
         place = np.array([row_of[key] if key in known else -1 for key in saved.ids], np.int64)
         edges = join_edges(edges, saved.edges.renumbered(place))
     pairs, proven = sum(one.pairs for one in counts), sum(one.proven for one in counts)
-    return Found(panels, live, edges, len(wanted) - len(known), pairs, proven)
+    return Found(panels, live, edges, known, len(wanted) - len(known), pairs, proven)
 
 
 def _tasks(context: RunContext, panels: Panels, live: NDArray[np.int64], known: frozenset[str]) -> list[CorrelateTask]:

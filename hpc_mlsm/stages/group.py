@@ -74,7 +74,8 @@ def _link(context: RunContext, found: Found, saved: SavedGroups | None, expected
     ) as listener:
         labels = labels_for(found.ids, found.edges, settings.linkage)
         rows = LiveRows(found.panels, found.live)
-        groups = build_groups(found.ids, labels, rows, memory_bytes=settings.memory_bytes)
+        same = {one.members: one for one in saved.groups if found.known.issuperset(one.members)} if saved else {}
+        groups = build_groups(found.ids, labels, rows, memory_bytes=settings.memory_bytes, measured=same)
         revision = saved.revision + 1 if saved else 1
         history = saved.history if saved else ()
         named = carry_ids(groups, saved.groups if saved else (), history, revision)

@@ -124,6 +124,22 @@ def test_ids_of_groups_stay_when_other_structures_are_added():
     assert len({group.id for group in more}) == len(more)
 
 
+def test_groups_that_are_known_are_not_measured_again():
+    ids, patterns, labels = clusters(6)
+    before = {group.members: group for group in build_groups(ids, labels, reader(patterns))}
+    asked: list[int] = []
+
+    def counted(start: int, stop: int):
+        asked.append(stop - start)
+        return reader(patterns)(start, stop)
+
+    assert build_groups(ids, labels, counted, measured=before) == tuple(before.values())
+    assert not asked
+    some = dict(list(before.items())[1:])
+    assert build_groups(ids, labels, counted, measured=some) == tuple(before.values())
+    assert asked
+
+
 def test_repeated_ids_and_missing_labels_are_refused():
     rows = reader(np.zeros((3, 4), np.float32))
     with pytest.raises(StoreError, match=r"'a' stands for more than one pattern \(1 ids repeat\)"):
