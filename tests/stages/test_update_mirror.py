@@ -183,33 +183,42 @@ def test_frames_of_a_registered_archive_that_would_now_get_another_answer_are_re
     assert all((told[name].class_before, told[name].class_now) == (was[name], now[name]) for name in told)
 
 
-POINTS = {
-    "in the first range of the sync": ("sync", "hpc_mlsm.stages.sync:fetch", 1),
-    "between ranges of the sync": ("sync", "hpc_mlsm.stages.sync:_sync_range", 1),
-    "in ingest": ("update", "hpc_mlsm.stages.ingest:store_result", 2),
-    "after ingest": ("update", "hpc_mlsm.stages.ingest:close_revision", 1),
-    "in simulate": ("update", "hpc_mlsm.stages.simulate:write_shard", 1),
-    "in group": ("update", "hpc_mlsm.stages.group:find_edges", 1),
-    "in train": ("update", "hpc_mlsm.models.boosted:save_checkpoint", 2),
-    "at the end": ("update", "hpc_mlsm.stages.update:changed_answers", 1),
+IN_SYNC = {
+    "in the middle of a range": ("hpc_mlsm.stages.sync:fetch", 1),
+    "between ranges": ("hpc_mlsm.stages.sync:_sync_range", 1),
 }
-IN_TASKS_OF_THREE = "import hpc_mlsm.catalog.ingest as one; one.FILES_PER_TASK = 3"
+IN_UPDATE = {
+    "in ingest": ("hpc_mlsm.stages.ingest:store_result", 2),
+    "after ingest": ("hpc_mlsm.stages.ingest:close_revision", 1),
+    "in simulate": ("hpc_mlsm.stages.simulate:PatternStore.record", 1),
+    "in group": ("hpc_mlsm.stages.group:find_edges", 1),
+    "in train": ("hpc_mlsm.models.boosted_rounds:save_checkpoint", 2),
+    "at the end": ("hpc_mlsm.stages.update:changed_answers", 1),
+}
+"""Where programs kill themselves, one after the other: a function, and how often it has returned."""
+
+IN_SMALL_TASKS = (
+    "import hpc_mlsm.catalog.ingest as one; one.FILES_PER_TASK = 3",
+    "import hpc_mlsm.stages.correlate as two; two.HERE_S, two.PANEL_ROWS = 0.0, 8",
+)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("point", POINTS)
-def test_what_is_killed_is_finished_by_the_same_command(copied: Place, rebuilt: RunDirectory, point: str) -> None:
-    place, (command, at, after) = copied, POINTS[point]
+def killed_again_and_again(place: Place, rebuilt: RunDirectory, *overrides: str) -> None:
+    """Mirror the second revision and update, both killed wherever they can be, then finished; nothing is lost."""
     second_revision(place.tree, few_entries(), FEW)
     with daemon(place.tree, place.folder / "again") as source:
         asked = ["catalog", "sync", source, str(place.mirror), "--bandwidth", "0", "--pause", "0"]
-        if command == "sync":
+        for at, after in IN_SYNC.values():
             killed(asked, at, after)
         ran(*asked)
-    told = ["update", place.config_file(), "--run", str(place.run.path)]
-    if command == "update":
-        killed(told, at, after, IN_TASKS_OF_THREE)
+    told = ["update", place.config_file(*overrides), "--run", str(place.run.path)]
+    for at, after in IN_UPDATE.values():
+        killed(told, at, after, *IN_SMALL_TASKS)
     ran(*told)
+    with Mirror(place.mirror) as mirror:
+        last = mirror.last_sync(finished=True)
+        assert last is not None
+        assert last.number == 2
     assert_same_patterns_and_groups(place.run.path, rebuilt.path)
     record = UpdateFolder(place.run.path / "updates").last()
     assert record is not None
@@ -217,10 +226,33 @@ def test_what_is_killed_is_finished_by_the_same_command(copied: Place, rebuilt: 
     assert_told(record, FEW)
     assert record.after is not None
     assert load_bundle(place.run.model).info.n_classes == record.after.classes
-    with Mirror(place.mirror) as mirror:
-        last = mirror.last_sync(finished=True)
-        assert last is not None
-        assert last.number == 2
+
+
+@pytest.mark.slow
+def test_what_is_killed_again_and_again_is_finished_by_the_same_commands(copied: Place, rebuilt: RunDirectory) -> None:
+    killed_again_and_again(copied, rebuilt)
+
+
+@pytest.mark.slurm
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_on_a_cluster_too_and_the_jobs_of_killed_programs_end(
+    slurm_lab: Path, copied: Place, rebuilt: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if find_spec("dask_jobqueue") is None:
+        pytest.skip("no dask_jobqueue here: pip install hpc_mlsm[cluster]")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]))
+    before = jobs()
+    killed_again_and_again(copied, rebuilt, *JOBS)
+    deadline = time.monotonic() + 120
+    while left := jobs() - before:
+        assert time.monotonic() < deadline, f"jobs {left} of killed programs do not end"
+        time.sleep(1)
+
+
+def jobs() -> set[str]:
+    """Numbers of all jobs in the queue."""
+    return set(subprocess.run(["squeue", "-h", "-o", "%A"], capture_output=True, text=True, check=True).stdout.split())
 
 
 @pytest.mark.slow
@@ -236,8 +268,8 @@ def test_real_entries_from_a_mirror_come_to_what_a_rebuild_does(shared_data: Pat
     first_revision(place.tree, texts, roles)
     place.sync()
     place.update(*settings)
+    first_revision(alone.tree, texts, roles)
     for one in (place, alone):
-        first_revision(alone.tree, texts, roles)
         second_revision(one.tree, texts, roles)
         one.sync()
     summary = place.update(*settings)
@@ -256,48 +288,3 @@ def plainly_usable(text: str) -> bool:
     except StructureError:
         return False
     return len(structures) == 1 and not rejects
-
-
-ON_A_CLUSTER = {
-    "ingest": ("hpc_mlsm.stages.ingest:store_result", 2),
-    "simulate": ("hpc_mlsm.stages.simulate:PatternStore.record", 1),
-    "group": ("hpc_mlsm.stages.group:find_edges", 1),
-}
-
-
-@pytest.mark.slurm
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_on_a_cluster_what_is_killed_three_times_is_finished_too(
-    slurm_lab: Path, copied: Place, rebuilt: RunDirectory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The program that hands out tasks is killed in each stage; its jobs end by themselves."""
-    if find_spec("dask_jobqueue") is None:
-        pytest.skip("no dask_jobqueue here: pip install hpc_mlsm[cluster]")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]))
-    place = copied
-    before = jobs()
-    second_revision(place.tree, few_entries(), FEW)
-    with daemon(place.tree, place.folder / "again") as source:
-        asked = ["catalog", "sync", source, str(place.mirror), "--bandwidth", "0", "--pause", "0"]
-        killed(asked, "hpc_mlsm.stages.sync:_sync_range", 1)
-        ran(*asked)
-    told = ["update", place.config_file(*JOBS), "--run", str(place.run.path)]
-    small_panels = "import hpc_mlsm.stages.correlate as two; two.HERE_S, two.PANEL_ROWS = 0.0, 8"
-    for at, after in ON_A_CLUSTER.values():
-        killed(told, at, after, IN_TASKS_OF_THREE, small_panels)
-    ran(*told)
-    assert_same_patterns_and_groups(place.run.path, rebuilt.path)
-    record = UpdateFolder(place.run.path / "updates").last()
-    assert record is not None
-    assert (record.number, record.finished) == (2, True)
-    assert_told(record, FEW)
-    deadline = time.monotonic() + 120
-    while left := jobs() - before:
-        assert time.monotonic() < deadline, f"jobs {left} of killed programs do not end"
-        time.sleep(1)
-
-
-def jobs() -> set[str]:
-    """Numbers of all jobs in the queue."""
-    return set(subprocess.run(["squeue", "-h", "-o", "%A"], capture_output=True, text=True, check=True).stdout.split())
