@@ -22,9 +22,20 @@ from hpc_mlsm.models.powder_models import bundle_hashes, load_powder_models
 from hpc_mlsm.runtime.events import Event, Note
 from hpc_mlsm.stages import cross_validate, evaluate, ingest, predict_powder, simulate, train, update
 from hpc_mlsm.store.patterns import PatternStore
+from hpc_mlsm.structures.labels import system_index
 from hpc_mlsm.structures.starter import starter_set
+from hpc_mlsm.structures.structure import Structure
 
 N = 60
+
+
+def chosen() -> list[Structure]:
+    """Structures of the starter set, of each crystal system in turn."""
+    by_system: dict[int, list[Structure]] = {}
+    for one in starter_set():
+        by_system.setdefault(system_index(one.space_group), []).append(one)
+    several = [own for own in by_system.values() if len(own) > 9]
+    return [one for turn in zip(*several, strict=False) for one in turn]
 
 
 def config_of(cifs: Path, *overrides: str) -> RunConfig:
@@ -38,9 +49,9 @@ def cif_names(cifs: Path) -> list[str]:
 def second_revision(cifs: Path) -> None:
     """Two structures more, one changed, nine gone, and one broken."""
     names = cif_names(cifs)
-    for structure in starter_set()[N : N + 2]:
+    for structure in chosen()[N : N + 2]:
         (cifs / f"more-{structure.formula}.cif").write_text(cif_text(structure))
-    scaled(cifs, starter_set()[3].formula, 1.06, names[3])
+    scaled(cifs, chosen()[3].formula, 1.06, names[3])
     for name in names[10:19]:
         (cifs / f"{name}.cif").unlink()
     (cifs / f"{names[20]}.cif").write_text("<html>gone</html>")
@@ -51,7 +62,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of 60 structures with its models, scores, and answers about patterns of its own."""
     folder = tmp_path_factory.mktemp("powder")
     (folder / "cifs").mkdir()
-    for number, structure in enumerate(starter_set()[:N]):
+    for number, structure in enumerate(chosen()[:N]):
         (folder / "cifs" / f"{number:03d}.cif").write_text(cif_text(structure))
     with opened(folder / "run", config_of(folder / "cifs")) as context:
         for stage in (ingest, simulate, train, evaluate):
