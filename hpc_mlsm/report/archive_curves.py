@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hpc_mlsm.archive.candidates import Ranking
 from hpc_mlsm.report.archive_answer import VERDICTS, ArchiveAnswer, ShownFit
-from hpc_mlsm.report.archive_maps import PHASE_COLOURS, series_axis
+from hpc_mlsm.report.archive_maps import FEW_POINTS, PHASE_COLOURS, series_axis
 from hpc_mlsm.report.archive_values import RefinedValues, refined_values
 from hpc_mlsm.report.binning import Bins
 from hpc_mlsm.report.content import PatternResult
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 SINGLE_POINTS = 400
 """Up to so many values each is drawn with its uncertainty; of more, medians and quantiles of neighbours are."""
-
-FEW_POINTS = 60
-"""Up to so many frames uncertainties are bars, and bands of more."""
 
 KNOWN_STRETCH = 0.05
 """A component of less weight in a frame says nothing of how it is stretched there."""

@@ -26,6 +26,10 @@ DIVERGING, SEQUENTIAL = "PuOr_r", "cividis"
 """Colour maps whose steps people with any common colour blindness tell apart."""
 
 
+FEW_POINTS = 60
+"""Up to so many frames each is marked, and uncertainties are bars instead of bands."""
+
+
 def series_axis(answer: ArchiveAnswer) -> SeriesAxis:
     """What figures are drawn along: the archive's axis, or the number of the frame where that goes up and down."""
     if is_monotonic(answer.axis.values):
@@ -80,7 +84,8 @@ def correlation_figure(answer: ArchiveAnswer) -> "Figure":
     at = bins.mean(axis.values[answer.used])
     before = np.where(np.arange(found.n) > 0, found.neighbours, np.nan)  # the first frame has none
     low_line, middle = bins.quantiles(before, (0.0, 0.5))
-    lower.plot(at, middle, color=BLUE, label="" if bins.single else "median of the frames of a point")
+    style = "o-" if len(at) <= FEW_POINTS else "-"
+    lower.plot(at, middle, style, color=BLUE, markersize=2.6, label="" if bins.single else "median of a point's frames")
     if not bins.single:
         lower.plot(at, low_line, color=VERMILION, linewidth=0.8, label="lowest")
         lower.legend(loc="lower right", ncols=2, fontsize=7, bbox_to_anchor=(1, 0.98), borderaxespad=0)
