@@ -43,7 +43,7 @@ def adopt_model(run: RunDirectory, source: Path) -> None:
     """
     folder = model_folder(source)
     manifest = read_manifest(folder)
-    if (run.model / MANIFEST).exists() and bundle_hash(run.model) == bundle_hash(folder):
+    if _hash_of_copy(run) == bundle_hash(folder):
         return
     try:
         if run.model.exists():
@@ -54,3 +54,11 @@ def adopt_model(run: RunDirectory, source: Path) -> None:
         write_durably(run.model / MANIFEST, (folder / MANIFEST).read_bytes())
     except OSError as error:
         raise BundleError(f"the model in {folder} cannot be copied to {run.model}: {error}") from error
+
+
+def _hash_of_copy(run: RunDirectory) -> str:
+    """Of the model that is in the run; empty where there is none, or one that cannot be used."""
+    try:
+        return bundle_hash(run.model)
+    except BundleError:
+        return ""
