@@ -32,7 +32,10 @@ RECALIBRATE = (
 NEIGHBOURS = 10
 """So many of a frame's likeliest classes are compared with their training patterns."""
 
-SMALLEST = 1e-7
+SMALLEST = 1e-6
+FLOOR = 1e-7
+"""Added to shares of a residual before their logarithm; rounding is of that size."""
+
 BANDS = (0.0, 1 / 6, 1 / 3, 2 / 3, 1.0)
 """Edges of the frequencies of residuals, as shares of the highest: structure shows in the lowest."""
 
@@ -219,8 +222,8 @@ def answer_features(
     best = near.correlations.max(axis=1).astype(np.float64)
     first = np.where(own, near.correlations, -1.0).max(axis=1)
     columns = [
-        *(np.log(band + SMALLEST) for band in bands),
-        np.log(energy + SMALLEST),
+        *(np.log(band + FLOOR) for band in bands),
+        np.log(energy + FLOOR),
         follows,
         np.log((other + 1e-6) / (energy + 1e-6)),
         np.arctanh(np.clip(best, -0.99, 0.9999)),
