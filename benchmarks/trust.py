@@ -1,8 +1,7 @@
 """How far verdicts and probabilities can be trusted: ``python benchmarks/trust.py RUN [--json FILE]``.
 
 A model is trained on the patterns of a run's store without a share of its classes; then it answers test patterns of the
-classes it knows, patterns of those it does not, noise, and amorphous curves. ``--left-out 0`` judges the run's own
-model.
+classes it knows, patterns of those it does not, noise, and amorphous curves.
 """
 
 import argparse
@@ -42,6 +41,7 @@ def main() -> None:
     parser.add_argument("--left-out", type=float, default=0.2)
     parser.add_argument("--classes", type=int, help="take so many of the run's classes")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--seed", type=int, default=0, help="of the choice of classes")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     run = RunDirectory(asked.run)
@@ -57,7 +57,7 @@ def main() -> None:
             _parts(ids, config),
         )
         axis = store.axis()
-        rng = np.random.default_rng(0)
+        rng = np.random.default_rng(asked.seed)
         n = int(rows.labels.max()) + 1
         chosen = rng.permutation(n)[: asked.classes]
         kept, out = np.split(chosen, [len(chosen) - int(asked.left_out * len(chosen))])
