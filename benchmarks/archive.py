@@ -38,7 +38,7 @@ raw = {"executor": {"kind": kind} | ({"workers": int(workers)} if kind == "local
 with open_run(RunDirectory(Path(run)), parse_config(raw), ignore) as context:
     if kind == "local":
         context.executor.capacity
-    predict_archive.load_classifier(Path(bundle).resolve())
+    predict_archive.load_classifier(Path(bundle).resolve(), context.config.predict.powder)
     start = time.perf_counter()
     summary = predict_archive.run(context, [archive], Path(bundle))
     seconds = time.perf_counter() - start

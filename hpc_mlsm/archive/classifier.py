@@ -2,9 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -14,19 +12,19 @@ from hpc_mlsm.archive.frame_checks import spikes
 from hpc_mlsm.archive.frames import ArchiveIndex, ArchiveKind, Curves, FrameBlock, FrameReject
 from hpc_mlsm.archive.predictions import Predictions
 from hpc_mlsm.archive.resample import rows_to_grid
-from hpc_mlsm.errors import BundleError, PatternError
-from hpc_mlsm.models.bundle import MANIFEST, Bundle, bundle_hash, load_bundle
+from hpc_mlsm.errors import PatternError
+from hpc_mlsm.models.bundle import Bundle
 from hpc_mlsm.models.classes import ClassEntry
 from hpc_mlsm.models.trust import Answers
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Curves as a model takes them: numbers of the frames (n,), values (n, m), notes on all, and what was refused."""
+    """Curves as a model takes them: numbers of the frames (n,), values (n, m), notes on each, and what was refused."""
 
     frames: NDArray[np.int64]
     values: NDArray[np.float64]
-    notes: tuple[str, ...] = ()
+    notes: tuple[tuple[str, ...], ...]
     rejects: tuple[FrameReject, ...] = ()
 
 
@@ -45,26 +43,48 @@ class Classifier(Protocol):
     def grid(self) -> NDArray[np.float64]:
         """On which it takes patterns."""
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether its probabilities were fitted to how often it is right."""
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """What it was trained on, for those who read results."""
+
+    @property
+    def preparation(self) -> bytes:
+        """Differs where prepared frames of the same archive do."""
+
     def prepare(self, curves: Curves, name: Callable[[int], str]) -> Prepared:
         """Curves with a common abscissa onto the grid; frames that cannot be used become rejects."""
 
     def answers(self, values: NDArray[np.float64], k: int, coverage: float) -> Answers:
         """The k likeliest classes of prepared curves, with verdicts."""
 
+    def scores(self, values: NDArray[np.float64]) -> tuple[NDArray[np.floating], NDArray[np.floating] | None]:
+        """Probabilities of all classes (n, C), and correlations with them where the model knows patterns of theirs."""
+
 
 class PdfClassifier:
     """Boosted trees on PDFs."""
 
     kind: ArchiveKind = "pdf"
+    calibrated = True
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self.grid = bundle.info.grid
+        self.origin = bundle.info.origin
 
     @property
     def classes(self) -> tuple[ClassEntry, ...]:
         """What its labels mean."""
         return self.bundle.classes
+
+    @property
+    def preparation(self) -> bytes:
+        """The grid."""
+        return np.ascontiguousarray(self.grid).tobytes()
 
     def prepare(self, curves: Curves, name: Callable[[int], str]) -> Prepared:
         """G(r) of many frames onto the model's grid; see ``rows_to_grid``."""
@@ -77,7 +97,7 @@ class PdfClassifier:
             what = _without_place(error, curves)
             called = [(int(frame), name(int(frame))) for frame in frames]
             rejects = [FrameReject(frame, error.reason, f"{own}: {what}") for frame, own in called]
-            return Prepared(frames[:0], np.zeros((0, len(self.grid))), rejects=tuple(rejects))
+            return Prepared(frames[:0], np.zeros((0, len(self.grid))), (), tuple(rejects))
         rejects = [FrameReject.of(int(frames[row]), error) for row, error in wrong.items()]
         good = np.ones(len(frames), dtype=bool)
         good[list(wrong)] = False
@@ -85,11 +105,15 @@ class PdfClassifier:
         for row in np.flatnonzero(good & (places >= 0)).tolist():
             rejects.append(_spike(int(frames[row]), name(int(frames[row])), self.grid[places[row]]))
         good &= places < 0
-        return Prepared(frames[good], values[good], notes, tuple(rejects))
+        return Prepared(frames[good], values[good], (notes,) * int(good.sum()), tuple(rejects))
 
     def answers(self, values: NDArray[np.float64], k: int, coverage: float) -> Answers:
         """See ``Bundle.answers``."""
         return self.bundle.answers(values, k, coverage)
+
+    def scores(self, values: NDArray[np.float64]) -> tuple[NDArray[np.floating], NDArray[np.floating] | None]:
+        """See ``Bundle.probabilities`` and ``Bundle.correlations``."""
+        return self.bundle.probabilities(values), self.bundle.correlations(values)
 
 
 def predict_block(
@@ -99,7 +123,8 @@ def predict_block(
     prepared = [classifier.prepare(curves, index.name) for curves in block.curves]
     found = Predictions.empty(frames, min(k, len(classifier.classes)))
     rejects = [*block.rejects, *(reject for one in prepared for reject in one.rejects)]
-    texts = tuple(dict.fromkeys(" · ".join(one.notes) for one in prepared if one.notes and len(one.frames)))
+    notes = [" · ".join(own) for one in prepared for own in one.notes]
+    texts = {text: k for k, text in enumerate(dict.fromkeys(filter(None, notes)))}
     if any(len(one.frames) for one in prepared):
         values = np.concatenate([one.values for one in prepared])
         rows = np.concatenate([one.frames for one in prepared]) - frames[0]
@@ -107,34 +132,9 @@ def predict_block(
         for name in vars(answers):
             getattr(found, name)[rows] = getattr(answers, name)
         found.digest[rows] = _digests(values.astype(np.float32))
-        for one in prepared:
-            if one.notes:
-                found.note[one.frames - frames[0]] = texts.index(" · ".join(one.notes))
+        found.note[rows] = [texts.get(note, -1) for note in notes]
     rejects.sort(key=lambda reject: reject.frame)
-    return Predictions(**{**vars(found), "notes": texts, "rejects": tuple(rejects)})
-
-
-def load_classifier(folder: Path) -> Classifier:
-    """The model in a folder; the last one stays in memory, so that a worker loads it once.
-
-    Raises
-    ------
-    BundleError
-        If there is none, it is damaged or of another version, or cannot be used over archives.
-    """
-    if not (folder / MANIFEST).is_file():
-        other = next((name for name in ("forest.json", "cnn.json") if (folder / name).is_file()), None)
-        if other:
-            raise BundleError(
-                f"{folder} holds a model of powder patterns ({other}), which carries no verdicts yet; name the "
-                "folder of boosted trees (RUN/models/boosted)"
-            )
-    return _loaded(folder, bundle_hash(folder))
-
-
-@lru_cache(maxsize=1)
-def _loaded(folder: Path, _: str) -> Classifier:
-    return PdfClassifier(load_bundle(folder))
+    return replace(found, notes=tuple(texts), rejects=tuple(rejects), calibrated=classifier.calibrated)
 
 
 def _spike(frame: int, name: str, place: float) -> FrameReject:

@@ -19,6 +19,9 @@ from hpc_mlsm.errors import StoreError
 from hpc_mlsm.store.layout import H5_ERRORS, get_text, new_file, nx_group, set_text, write_bulk, write_texts
 
 FRAMES_PER_SHARD = 2048
+VALUES_PER_SHARD = 2_000_000
+"""At most, 16 MB as float64; frames of 4501 points come 444 at a time."""
+
 SCHEMA_VERSION = 1
 _FORMAT = "hpc_mlsm frames"
 
@@ -52,11 +55,16 @@ def prepare_frames(
     return PreparedFrames(frames[order], values[order].astype(np.float32), tuple(rejects))
 
 
-def shard_path(folder: Path, start: int, stop: int, content_hash: str, grid: NDArray[np.float64]) -> Path:
-    """Where frames ``start`` to ``stop`` of that content belong; another name for another grid."""
+def shard_path(folder: Path, start: int, stop: int, content_hash: str, preparation: bytes) -> Path:
+    """Where frames ``start`` to ``stop`` of that content belong; another name where they are prepared otherwise."""
     digest = hashlib.blake2b(f"{SCHEMA_VERSION} {content_hash}".encode(), digest_size=8)
-    digest.update(np.ascontiguousarray(grid).tobytes())
+    digest.update(preparation)
     return folder / f"frames-{start:09d}-{stop:09d}-{digest.hexdigest()}.h5"
+
+
+def frames_per_shard(points: int) -> int:
+    """Frames on a grid of so many points that are one shard."""
+    return max(1, min(FRAMES_PER_SHARD, VALUES_PER_SHARD // points))
 
 
 def write_frame_shard(path: Path, prepared: PreparedFrames) -> None:

@@ -10,7 +10,7 @@ from hpc_mlsm.archive.folders import find_patterns
 from hpc_mlsm.archive.frames import ArchiveIndex, ArchiveKind, FrameBlock
 from hpc_mlsm.archive.stack import is_stack
 from hpc_mlsm.archive.stack_archive import index_stack, read_stack, stack_hash
-from hpc_mlsm.archive.text_archive import index_text, read_text
+from hpc_mlsm.archive.text_archive import index_text, read_text, suffixes_of
 from hpc_mlsm.errors import PatternError
 
 FEW_FILES = 200
@@ -18,7 +18,11 @@ FEW_FILES = 200
 
 
 def open_archive(
-    addresses: Sequence[str | Path], settings: ArchiveSettings | None = None, *, assumed: ArchiveKind | None = None
+    addresses: Sequence[str | Path],
+    settings: ArchiveSettings | None = None,
+    *,
+    assumed: ArchiveKind | None = None,
+    one_by_one: bool = False,
 ) -> ArchiveIndex:
     """The index of an archive.
 
@@ -30,6 +34,8 @@ def open_archive(
         What the user knows of it.
     assumed
         Kind to take where the files do not say theirs; None refuses these.
+    one_by_one
+        Whether files were named to be looked at one by one, so that they may differ in their units.
 
     Raises
     ------
@@ -39,7 +45,7 @@ def open_archive(
     settings = settings or ArchiveSettings()
     stacks = [address for address in map(str, addresses) if is_stack(address)]
     if not stacks:
-        return index_text([Path(address) for address in addresses], settings, assumed)
+        return index_text([Path(address) for address in addresses], settings, assumed, one_by_one=one_by_one)
     if len(addresses) > 1:
         raise PatternError(
             "ambiguous",
@@ -48,12 +54,12 @@ def open_archive(
     return index_stack(stacks[0], settings, assumed)
 
 
-def is_archive(addresses: Sequence[str | Path]) -> bool:
+def is_archive(addresses: Sequence[str | Path], kind: ArchiveKind) -> bool:
     """Whether this is more than a few files to be looked at one by one: a stack, a zip or tar file, or many files."""
     if any(is_stack(str(address)) or is_container(Path(address)) for address in addresses):
         return True
     try:
-        return len(find_patterns([Path(address) for address in addresses])) > FEW_FILES
+        return len(find_patterns([Path(address) for address in addresses], suffixes_of(kind))) > FEW_FILES
     except PatternError:
         return False  # told by whoever reads them
 

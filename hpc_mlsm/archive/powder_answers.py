@@ -61,43 +61,62 @@ def answer_patterns(
     answers: list[PowderAnswer] = []
     rejects: list[PatternReject] = []
     for start in range(0, len(patterns), AT_ONCE):
-        usable, stripped, kept = _prepared(models, patterns[start : start + AT_ONCE], settings, rejects)
-        if not usable:
+        block = patterns[start : start + AT_ONCE]
+        prepared = prepare_patterns(models, block, settings)
+        rejects += [PatternReject.from_error(block[row].name, block[row].source, one) for row, one in prepared.refused]
+        if not prepared.rows:
             continue
-        with_background = np.array([one.values for one in kept])
-        without = np.array([one.values for one in stripped])
+        with_background = np.array([one.values for one in prepared.kept])
+        without = np.array([one.values for one in prepared.stripped])
         found = np.stack(
             [model.probabilities(with_background if model.knows_background else without) for model in models], axis=1
         )
         answers += [
-            PowderAnswer(pattern.name, pattern.source, prepared, rows)
-            for pattern, prepared, rows in zip(usable, stripped, found, strict=True)
+            PowderAnswer(block[row].name, block[row].source, one, rows)
+            for row, one, rows in zip(prepared.rows, prepared.stripped, found, strict=True)
         ]
     return answers, rejects
 
 
-def _prepared(
-    models: Sequence[PowderModel],
-    patterns: Sequence[Pattern],
-    settings: MeasuredPowderSettings,
-    rejects: list[PatternReject],
-) -> tuple[list[Pattern], list[PreparedPowder], list[PreparedPowder]]:
-    """Usable patterns, each without its background and, where a model wants it, with it."""
+@dataclass(frozen=True, eq=False)
+class PreparedPatterns:
+    """Patterns as models take them.
+
+    Attributes
+    ----------
+    rows
+        Places of those that can be used among all.
+    stripped, kept
+        Each of these without its background, and with it where a model learnt patterns with theirs.
+    refused
+        Places of the others, and why.
+    """
+
+    rows: list[int]
+    stripped: list[PreparedPowder]
+    kept: list[PreparedPowder]
+    refused: list[tuple[int, PatternError]]
+
+
+def prepare_patterns(
+    models: Sequence[PowderModel], patterns: Sequence[Pattern], settings: MeasuredPowderSettings
+) -> PreparedPatterns:
+    """Bring patterns to the wavelength, grid and scale of models that have these in common."""
     grid, wavelength = models[0].two_theta, models[0].wavelength
     raw = replace(settings, background="none") if any(model.knows_background for model in models) else None
-    usable, stripped, kept = [], [], []
-    for pattern in patterns:
+    found = PreparedPatterns([], [], [], [])
+    for row, pattern in enumerate(patterns):
         try:
             prepared = prepare_powder(pattern, grid, wavelength, settings)
             if prepared.peaks < settings.min_peaks:
                 raise _too_few(pattern, prepared, settings)
-            kept.append(prepare_powder(pattern, grid, wavelength, raw) if raw else prepared)
+            found.kept.append(prepare_powder(pattern, grid, wavelength, raw) if raw else prepared)
         except PatternError as error:
-            rejects.append(PatternReject.from_error(pattern.name, pattern.source, error))
+            found.refused.append((row, error))
             continue
-        usable.append(pattern)
-        stripped.append(prepared)
-    return usable, stripped, kept
+        found.rows.append(row)
+        found.stripped.append(prepared)
+    return found
 
 
 def _too_few(pattern: Pattern, prepared: PreparedPowder, settings: MeasuredPowderSettings) -> PatternError:

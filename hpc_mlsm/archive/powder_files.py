@@ -32,7 +32,11 @@ def read_powder(path: Path | str) -> list[Pattern]:
         or "detector_frames".
     """
     path = Path(path)
-    content = bytes_of(path)
+    return scans_of(bytes_of(path), path)
+
+
+def scans_of(content: bytes, path: Path) -> list[Pattern]:
+    """All scans in the content of a file; see ``read_powder``."""
     if content.startswith(bruker_raw.MAGIC):
         return read_bruker_raw(content, path)
     if content.startswith(b"PK"):

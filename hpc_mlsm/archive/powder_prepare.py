@@ -144,7 +144,7 @@ def _not_negative(pattern: Pattern, notes: list[str]) -> NDArray[np.float64]:
             "negative: take the pattern before a background or another pattern was subtracted",
         )
     if lowest < 0.0:
-        notes.append(f"{int((pattern.y < 0).sum())} slightly negative intensities set to zero")
+        notes.append("slightly negative intensities set to zero")
     return np.maximum(pattern.y, 0.0)
 
 

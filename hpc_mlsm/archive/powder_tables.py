@@ -79,7 +79,7 @@ def answer_rows(models: Sequence[PowderModel], answers: Sequence[PowderAnswer]) 
     classes, rows = models[0].classes, []
     for answer in answers:
         for model, shares in zip(models, answer.probabilities, strict=True):
-            first, second = shares.argsort(stable=True)[::-1][:2]
+            first, second = (-shares).argsort(stable=True)[:2]
             rows.append(
                 {
                     "pattern": answer.name,

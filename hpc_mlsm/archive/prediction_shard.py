@@ -16,7 +16,7 @@ from hpc_mlsm.errors import StoreError
 from hpc_mlsm.store.layout import get_text, new_file, nx_group, set_text, write_bulk, write_texts
 from hpc_mlsm.store.schema import ShardRecord, StructureRows, shard_name
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _FORMAT = "hpc_mlsm prediction shard"
 _DIGEST_BYTES = 16
 
@@ -82,6 +82,7 @@ def _image(piece: str, content_hash: str, config_hash: str, predictions: Predict
         set_text(entry, code_version=hpc_mlsm.__version__)
         data = nx_group(entry, "predictions", "NXdata")
         set_text(data, signal="probabilities")
+        data.attrs["calibrated"] = predictions.calibrated
         data.attrs["axes"] = np.array([b"frames", b"."])
         for name in COLUMNS:
             write_bulk(data, name, getattr(predictions, name))
@@ -101,13 +102,16 @@ def _parse(image: bytes, path: Path) -> tuple[Predictions, str, str, str]:
             if "creator" not in file.attrs or get_text(file, "creator") != _FORMAT:
                 raise StoreError(f"{path} is an HDF5 file, but no prediction shard of hpc_mlsm")
             if file.attrs["schema_version"] != SCHEMA_VERSION:
-                raise StoreError(f"{path} is of version {file.attrs['schema_version']}, not {SCHEMA_VERSION}")
+                raise StoreError(
+                    f"{path} is of version {file.attrs['schema_version']}, not {SCHEMA_VERSION}: run predict again"
+                )
             entry = file["entry"]
             rejects = entry.get("rejects")
             predictions = Predictions(
                 **{name: entry["predictions"][name][()] for name in COLUMNS},
                 notes=tuple(entry["notes"].asstr()[:]) if "notes" in entry else (),
                 rejects=() if rejects is None else _rejects(rejects),
+                calibrated=bool(entry["predictions"].attrs["calibrated"]),
             )
             digest = get_text(file, "content_digest")
             names = [get_text(entry, name) for name in ("piece", "content_hash", "config_hash")]
@@ -127,7 +131,8 @@ def _digest(predictions: Predictions) -> str:
     whole = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     for name in COLUMNS:
         whole.update(np.ascontiguousarray(getattr(predictions, name)).tobytes())
-    whole.update(repr((predictions.notes, [(r.frame, r.reason, r.detail) for r in predictions.rejects])).encode())
+    rejects = [(one.frame, one.reason, one.detail) for one in predictions.rejects]
+    whole.update(repr((predictions.notes, rejects, predictions.calibrated)).encode())
     return whole.hexdigest()
 
 

@@ -13,6 +13,9 @@ from hpc_mlsm.models.trust import VERDICTS
 SET_ASIDE = len(VERDICTS)
 """In place of a verdict: the frame could not be used, and is among the rejects."""
 
+NOT_JUDGED = SET_ASIDE + 1
+"""In place of a verdict: the frame has an answer, of a model that does not say how far its answers can be trusted."""
+
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
@@ -23,13 +26,14 @@ class Predictions:
     frames : int64 (n,)
         Numbers of the frames in the archive.
     verdict : int8 (n,)
-        Index into ``models.trust.VERDICTS``, or SET_ASIDE.
+        Index into ``models.trust.VERDICTS``, SET_ASIDE or NOT_JUDGED.
     classes : int32 (n, k)
         Labels, the most probable first; -1 in rows that are set aside.
     probabilities : float32 (n, k)
-        Calibrated; NaN in rows that are set aside.
+        NaN in rows that are set aside.
     set_size : int32 (n,)
-        How many of the most probable classes make the set that holds the right one at the chosen coverage.
+        How many of the most probable classes make the set that holds the right one at the chosen coverage; 0, as -1
+        and NaN in the columns that follow, in rows that are not judged.
     nearest : int32 (n,)
         Class of the training pattern that correlates best.
     correlation : float32 (n,)
@@ -40,12 +44,14 @@ class Predictions:
         Probability that the frame is a pattern of something crystalline, and not noise or an amorphous curve.
     digest : uint64 (n,)
         Of the frame's prepared values, by which duplicates are found; 0 in rows that are set aside.
-    note : int16 (n,)
+    note : int32 (n,)
         Index into ``notes``, -1 for none.
     notes : tuple of str
         What was assumed or done with frames.
     rejects : tuple of FrameReject
         Frames that were set aside, with their reasons.
+    calibrated : bool
+        Whether probabilities were fitted to how often the model is right; those of forests are shares of votes.
     """
 
     frames: NDArray[np.int64]
@@ -58,9 +64,10 @@ class Predictions:
     known: NDArray[np.float32]
     pattern: NDArray[np.float32]
     digest: NDArray[np.uint64]
-    note: NDArray[np.int16]
+    note: NDArray[np.int32]
     notes: tuple[str, ...] = ()
     rejects: tuple[FrameReject, ...] = ()
+    calibrated: bool = True
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -80,7 +87,7 @@ class Predictions:
             known=np.full(n, np.nan, dtype=np.float32),
             pattern=np.full(n, np.nan, dtype=np.float32),
             digest=np.zeros(n, dtype=np.uint64),
-            note=np.full(n, -1, dtype=np.int16),
+            note=np.full(n, -1, dtype=np.int32),
         )
 
     @classmethod
@@ -90,12 +97,17 @@ class Predictions:
         number = {text: k for k, text in enumerate(texts)}
         moved = []
         for part in parts:
-            table = np.array([*(number[text] for text in part.notes), -1], dtype=np.int16)
+            table = np.array([*(number[text] for text in part.notes), -1], dtype=np.int32)
             moved.append(replace(part, note=table[part.note]))
         columns = {name: np.concatenate([getattr(part, name) for part in moved]) for name in COLUMNS}
         order = np.argsort(columns["frames"], kind="stable")
         rejects = sorted((reject for part in parts for reject in part.rejects), key=lambda reject: reject.frame)
-        return cls(**{name: values[order] for name, values in columns.items()}, notes=texts, rejects=tuple(rejects))
+        return cls(
+            **{name: values[order] for name, values in columns.items()},
+            notes=texts,
+            rejects=tuple(rejects),
+            calibrated=all(part.calibrated for part in parts),
+        )
 
     @property
     def usable(self) -> NDArray[np.bool_]:
@@ -118,5 +130,5 @@ class Predictions:
         return first_of
 
 
-COLUMNS = tuple(one.name for one in fields(Predictions) if one.name not in ("notes", "rejects"))
+COLUMNS = tuple(one.name for one in fields(Predictions) if one.name not in ("notes", "rejects", "calibrated"))
 """Columns of numbers, in their order."""

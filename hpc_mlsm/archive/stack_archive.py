@@ -154,8 +154,9 @@ def _rows(signal: h5py.Dataset, start: int, stop: int) -> NDArray[np.float64]:
 
 def _metadata(file: h5py.File, index: ArchiveIndex) -> dict[str, str | float]:
     """What the signal's attributes say of the measurement."""
-    signal = file[index.dataset]
-    found: dict[str, str | float] = {"x_label": PurePosixPath(index.abscissa).name}
+    signal, abscissa = file[index.dataset], file[index.abscissa]
+    words = (PurePosixPath(index.abscissa).name, text_of(abscissa, "units") or text_of(abscissa, "unit"))
+    found: dict[str, str | float] = {"x_label": " ".join(filter(None, words))}
     for key, names in (("q_max", ("q_max", "qmax")), ("q_min", ("q_min", "qmin")), ("wavelength", ("wavelength",))):
         value = next((signal.attrs[name] for name in names if name in signal.attrs), None)
         if value is not None and np.ndim(value) == 0 and np.isfinite(float(value)):

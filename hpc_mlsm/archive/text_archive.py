@@ -1,4 +1,4 @@
-"""Archives of text files: one pattern a file."""
+"""Archives of files: one pattern a file, in text or, of powder patterns, in the formats of diffractometers."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -8,8 +8,10 @@ import numpy as np
 
 from hpc_mlsm.archive.archive_settings import ArchiveSettings
 from hpc_mlsm.archive.containers import HEADER_BYTES, Contents, contents, list_members
+from hpc_mlsm.archive.folders import SUFFIXES
 from hpc_mlsm.archive.frames import ArchiveIndex, ArchiveKind, Curves, FrameBlock, FrameReject
 from hpc_mlsm.archive.pattern import Axis, Pattern
+from hpc_mlsm.archive.powder_files import POWDER_SUFFIXES, scans_of
 from hpc_mlsm.archive.readers import pattern_of_text
 from hpc_mlsm.archive.text_rows import decode
 from hpc_mlsm.archive.variables import find_variables
@@ -25,12 +27,23 @@ AXIS_OF_UNIT: dict[str, Axis] = {
     "1/angstrom": "q",
     "1/nm": "q",
 }
-_HEADER_KEYS = ("q_max", "y_unit", "wavelength", "x_label")
+_HEADER_KEYS = ("q_max", "y_unit", "wavelength", "wavelength_2", "wavelength_ratio", "x_label")
 """What frames must have in common, besides abscissa and unit, to be treated as one block."""
 
 
-def index_text(paths: Sequence[Path], settings: ArchiveSettings, assumed: ArchiveKind | None = None) -> ArchiveIndex:
-    """The index of an archive of text files, in folders or in one zip or tar file.
+def suffixes_of(kind: ArchiveKind) -> frozenset[str]:
+    """Endings of the files that are taken from a folder, or from a zip or tar file."""
+    return POWDER_SUFFIXES if kind == "powder" else SUFFIXES
+
+
+def index_text(
+    paths: Sequence[Path],
+    settings: ArchiveSettings,
+    assumed: ArchiveKind | None = None,
+    *,
+    one_by_one: bool = False,
+) -> ArchiveIndex:
+    """The index of an archive of files, in folders or in one zip or tar file.
 
     Parameters
     ----------
@@ -40,6 +53,8 @@ def index_text(paths: Sequence[Path], settings: ArchiveSettings, assumed: Archiv
         What is known of it.
     assumed
         Kind to take where the files do not say theirs; None refuses these.
+    one_by_one
+        Whether each file is judged by itself, whatever the others are.
 
     Raises
     ------
@@ -47,14 +62,14 @@ def index_text(paths: Sequence[Path], settings: ArchiveSettings, assumed: Archiv
         What ``list_members`` raises; "mixed_units" where files differ in abscissa or unit, "unknown_kind" where none
         says what it holds, and the first file's error where no file that was looked at can be read.
     """
-    form, members, places = list_members(paths)
+    likely: ArchiveKind = "powder" if "powder" in (assumed, settings.kind) else "pdf"
+    form, members, places = list_members(paths, suffixes_of(likely))
     source = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
     bare = ArchiveIndex(
-        source, form, "pdf", len(members), None, None, members=members, places=places, shape=(len(members),)
+        source, form, likely, len(members), None, None, members=members, places=places, shape=(len(members),)
     )
     with contents(bare) as read:
-        looked = _look(bare, read, assumed)
-        axis, unit = _one_unit(bare, looked, settings, assumed)
+        axis, unit = (None, None) if one_by_one else _one_unit(bare, _look(bare, read), settings)
         variables = find_variables(members, lambda frame: _header(read, bare, frame), settings.variables)
     if settings.unit != "auto":
         axis, unit = AXIS_OF_UNIT[settings.unit], settings.unit
@@ -107,7 +122,14 @@ def kind_of(
     )
 
 
-def _look(index: ArchiveIndex, read: Contents, assumed: ArchiveKind | None) -> list[Pattern]:
+def _look(index: ArchiveIndex, read: Contents) -> list[Pattern]:
+    """Patterns of some files, spread over the archive.
+
+    Raises
+    ------
+    PatternError
+        If none of these can be used.
+    """
     chosen = np.unique(np.linspace(0, index.n_frames - 1, min(LOOKED_AT, index.n_frames)).astype(int))
     looked, first = [], None
     for frame in chosen:
@@ -115,7 +137,7 @@ def _look(index: ArchiveIndex, read: Contents, assumed: ArchiveKind | None) -> l
             looked.append(_pattern(read, index, int(frame)))
         except PatternError as error:
             first = first or error
-    if not looked and first is not None and assumed is None:
+    if not looked and first is not None:
         raise PatternError(
             "unreadable", f"{index.source}: none of the {len(chosen)} files that were looked at can be used: {first}"
         )
@@ -123,10 +145,8 @@ def _look(index: ArchiveIndex, read: Contents, assumed: ArchiveKind | None) -> l
 
 
 def _one_unit(
-    index: ArchiveIndex, looked: Sequence[Pattern], settings: ArchiveSettings, assumed: ArchiveKind | None
+    index: ArchiveIndex, looked: Sequence[Pattern], settings: ArchiveSettings
 ) -> tuple[Axis | None, str | None]:
-    if assumed is not None:
-        return None, None  # files that were named one by one are judged one by one
     found = {(one.axis, one.unit): one for one in looked}
     known = {key: one for key, one in found.items() if key != (None, None)}
     if len({_family(*key) for key in known}) > 1:
@@ -175,7 +195,16 @@ def _in_unit(index: ArchiveIndex, pattern: Pattern) -> Pattern:
 
 def _pattern(read: Contents, index: ArchiveIndex, frame: int) -> Pattern:
     member = Path(index.members[frame])
-    return pattern_of_text(decode(read(frame), str(member)), member)
+    if index.kind == "pdf":
+        return pattern_of_text(decode(read(frame), str(member)), member)
+    scans = scans_of(read(frame), member)
+    if len(scans) > 1:
+        raise PatternError(
+            "several_scans",
+            f"{member}: the file holds {len(scans)} scans, one pattern a file is needed in an archive; name the file "
+            "alone, or write its scans into files of their own",
+        )
+    return scans[0]
 
 
 def _header(read: Contents, index: ArchiveIndex, frame: int) -> list[str]:

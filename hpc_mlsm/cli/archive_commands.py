@@ -29,7 +29,8 @@ def run_archive(
     directory, settings = _resolve(targets, out, config, overrides)
     start = time.monotonic()
     with opened(directory, settings) as (context, console):
-        for step in [one for one in archive.STEPS if not only or one in only]:
+        steps = only or archive.steps_of(context.config.predict)
+        for step in [one for one in archive.STEPS if one in steps]:
             _print(console, step, archive.run_step(context, step))
     console.print(f"finished in {time.monotonic() - start:.0f} s", highlight=False)
 

@@ -9,10 +9,12 @@ from typing import Any
 
 from rich.console import Console
 
+from hpc_mlsm.archive.frames import ArchiveKind
 from hpc_mlsm.archive.opening import is_archive
 from hpc_mlsm.cli import powder_commands, summaries
-from hpc_mlsm.cli.predict_commands import predict_archive_with, print_archive, refuse_filter
+from hpc_mlsm.cli.predict_commands import predict_archive_with, predict_powder_run, print_archive, refuse_filter
 from hpc_mlsm.cli.run_in_use import opened
+from hpc_mlsm.config.load import parse_config
 from hpc_mlsm.config.run_config import PredictSettings
 from hpc_mlsm.errors import ConfigError, HpcMlsmError, PlanError
 from hpc_mlsm.models.bundle import MANIFEST, load_bundle
@@ -27,7 +29,6 @@ from hpc_mlsm.stages import (
     plan,
     predict,
     predict_archive,
-    predict_powder,
     report,
     simulate,
     train,
@@ -90,8 +91,7 @@ def run_all(target: Path, run: Path | None, overrides: list[str]) -> None:
         settings = context.config.predict
         classified = None
         if settings.patterns and context.config.simulate.kind == "powder":
-            answered = predict_powder.run(context)
-            powder_commands.print_answers(console, answered, context.run.predictions / predict_powder.PAGE)
+            predict_powder_run(context, console)
         elif settings.patterns or settings.samples:
             classified = predict.run(context)
             console.print(summaries.line("predict", classified), soft_wrap=True)
@@ -112,17 +112,17 @@ def predict_patterns(
     powder: dict[str, Any],
 ) -> None:
     """Classify patterns with the models of a run, or with a bundle alone, and print and write the answers."""
-    if is_powder_bundle(target):
-        powder_commands.predict_with_bundle(
-            target, patterns, powder_commands.with_options(PredictSettings().powder, powder), out
-        )
+    kind: ArchiveKind = "powder" if is_powder_bundle(target) else "pdf"
+    bundle = kind == "powder" or (target / MANIFEST).is_file()
+    if bundle and is_archive(patterns, kind):
+        settings = _with_options(PredictSettings(), patterns, filters, top)
+        predict_archive_with(target, patterns, settings, overrides, out, powder)
         return
-    if (target / MANIFEST).is_file():
-        if is_archive(patterns):
-            predict_archive_with(
-                target, patterns, _with_options(PredictSettings(), patterns, filters, top), overrides, out
-            )
-            return
+    if kind == "powder":
+        given = parse_config({"name": "predictions"}, overrides).predict.powder
+        powder_commands.predict_with_bundle(target, patterns, powder_commands.with_options(given, powder), out)
+        return
+    if bundle:
         _predict_with_bundle(target, patterns, filters, top, out)
         return
     with _opened(target, run, overrides) as (context, console):
@@ -130,10 +130,9 @@ def predict_patterns(
         settings = replace(settings, powder=powder_commands.with_options(settings.powder, powder))
         context.config = replace(context.config, predict=settings)
         if context.config.simulate.kind == "powder":
-            answered = predict_powder.run(context, out)
-            powder_commands.print_answers(console, answered, (out or context.run.predictions) / predict_powder.PAGE)
+            predict_powder_run(context, console, out)
             return
-        if is_archive(settings.patterns):
+        if is_archive(settings.patterns, "pdf"):
             refuse_filter(settings)
             print_archive(console, predict_archive.run(context, settings.patterns, folder=out))
             return

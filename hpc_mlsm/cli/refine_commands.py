@@ -82,7 +82,7 @@ def _of_run(directory: RunDirectory, config: RunConfig) -> SeriesInput:
     if (directory.predictions / "predictions.parquet").is_file():
         return series_of_run(directory, config.refine.fit)
     if (predictions_folder(directory) / INDEX).is_file():
-        return SeriesInput(archive.refinable(directory, config.refine.fit), ())
+        return SeriesInput(archive.refinable(directory, config), ())
     ready = directory.refinement / refine.SERIES
     return SeriesInput(read_series(ready), ()) if ready.is_file() else series_of_run(directory, config.refine.fit)
 

@@ -67,7 +67,8 @@ def archive_plan_table(planned: ArchivePlan) -> Table:
             f"{budget.fitted} frames with {_fits(budget)}, more where frames turn out worse; "
             f"{planned.with_candidates:.0%} of the frames that were looked at are worth a fit"
         )
-    table.add_row("refine", _duration(planned.refine_s), words)
+    if planned.kind == "pdf":
+        table.add_row("refine", _duration(planned.refine_s), words)
     for other in planned.offers:
         every = "every frame" if other.stride == 1 else f"one frame in {other.stride} ({other.fitted})"
         table.add_row("", "", f"refine.budget.core_hours of {other.core_hours:.2g} buy {every}: {_fits(other)}")

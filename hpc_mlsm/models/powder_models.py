@@ -1,6 +1,7 @@
 """Trained models of powder patterns, forests and networks alike, as prediction uses them."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -89,12 +90,37 @@ def load_powder_model(folder: Path) -> PowderModel:
     BundleError
         If there is none, or it is damaged or of another version.
     """
+    digest = powder_model_hash(folder)
+    bundle = load_forest(folder) if (folder / forest_bundle.MANIFEST).is_file() else load_cnn(folder)
+    return PowderModel(folder.name, bundle, digest)
+
+
+def powder_files(folder: Path) -> tuple[str, ...]:
+    """Names of the files of a forest or network, its manifest last.
+
+    Raises
+    ------
+    BundleError
+        If the manifest cannot be read.
+    """
+    manifest = next(name for name in MANIFESTS if (folder / name).is_file())
+    try:
+        return Path(json.loads((folder / manifest).read_bytes())["file"]).name, manifest
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{folder / manifest} cannot be read: {error}; train again") from error
+
+
+def powder_model_hash(folder: Path) -> str:
+    """Names the content of a forest or network: a hash of its manifest, which holds those of its files.
+
+    Raises
+    ------
+    BundleError
+        If there is none.
+    """
     for manifest in MANIFESTS:
-        path = folder / manifest
-        if path.is_file():
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            bundle = load_forest(folder) if manifest == forest_bundle.MANIFEST else load_cnn(folder)
-            return PowderModel(folder.name, bundle, digest)
+        if (folder / manifest).is_file():
+            return hashlib.sha256((folder / manifest).read_bytes()).hexdigest()
     raise BundleError(f"{folder} holds no model of powder patterns ({' or '.join(MANIFESTS)}); train one, or check it")
 
 
@@ -106,12 +132,23 @@ def load_powder_models(folder: Path) -> tuple[PowderModel, ...]:
     BundleError
         If there is none, one is damaged, or they differ in their grid, wavelength or classes.
     """
+    models = tuple(map(load_powder_model, powder_folders(folder)))
+    refuse_differences(models)
+    return models
+
+
+def powder_folders(folder: Path) -> tuple[Path, ...]:
+    """Subfolders of a folder that hold a forest or a network, by name.
+
+    Raises
+    ------
+    BundleError
+        If there is none.
+    """
     places = sorted(path for path in folder.iterdir() if is_powder_bundle(path)) if folder.is_dir() else []
     if not places:
         raise BundleError(f"{folder} holds no model of powder patterns; run the train stage")
-    models = tuple(map(load_powder_model, places))
-    refuse_differences(models)
-    return models
+    return tuple(places)
 
 
 def refuse_differences(models: tuple[PowderModel, ...]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpc_mlsm.archive.candidates import Ranking
+from hpc_mlsm.archive.frames import ArchiveKind
 from hpc_mlsm.archive.pattern import PatternReject
 from hpc_mlsm.decomposition.decomposition import Decomposition
 from hpc_mlsm.errors import RunError
@@ -16,12 +17,32 @@ from hpc_mlsm.models.classes import ClassEntry
 from hpc_mlsm.refinement.gathered import GatheredFits
 from hpc_mlsm.report.content import CandidateFit, StageSummary
 
-VERDICTS = ("confident", "several candidates", "outside the catalogue", "amorphous or noise", "set aside")
+VERDICTS = ("confident", "several candidates", "outside the catalogue", "amorphous or noise", "set aside", "not judged")
 """What can be said of a frame; numbers in ``ArchiveAnswer.verdict`` are places in this list."""
 
 SET_ASIDE = VERDICTS.index("set aside")
 WITH_CANDIDATES = (VERDICTS.index("confident"), VERDICTS.index("several candidates"))
+NOT_JUDGED = VERDICTS.index("not judged")
 NO_CLASS = -1
+
+
+@dataclass(frozen=True)
+class Plotted:
+    """What patterns are drawn and written as: names and units in files, labels in figures."""
+
+    abscissa: str
+    unit: str
+    abscissa_label: str
+    signal: str
+    signal_unit: str
+    signal_text: str
+    signal_label: str
+
+
+_PLOTTED: dict[ArchiveKind, Plotted] = {
+    "pdf": Plotted("r", "angstrom", "$r$ (Å)", "G", "1/angstrom^2", "G(r)", "$G(r)$ (Å$^{-2}$)"),
+    "powder": Plotted("two_theta", "degree", r"$2\theta$ (°)", "intensity", "", "Intensity", "Intensity (1)"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +83,8 @@ class ArchiveAnswer:
         Of the frames (n,).
     axis
         What the frames go along.
-    r
-        The model's grid, Å (points,).
+    grid
+        The model's: r in Å, or 2θ in degree (points,).
     classes
         Those that occur among the candidates.
     top, probability
@@ -92,6 +113,10 @@ class ArchiveAnswer:
         What a reader should know.
     synthetic
         What was made up and not measured, in sentences.
+    kind
+        Of the patterns; frames of powder patterns are of crystal systems, not judged, and not refined.
+    calibrated
+        Whether probabilities were fitted to how often the model is right.
     """
 
     title: str
@@ -100,7 +125,7 @@ class ArchiveAnswer:
     created: datetime
     names: Sequence[str]
     axis: SeriesAxis
-    r: NDArray[np.float64]
+    grid: NDArray[np.float64]
     classes: tuple[ClassEntry, ...]
     top: NDArray[np.int32]
     probability: NDArray[np.float32]
@@ -121,6 +146,8 @@ class ArchiveAnswer:
     provenance: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     synthetic: tuple[str, ...] = ()
+    kind: ArchiveKind = "pdf"
+    calibrated: bool = True
 
     def __post_init__(self) -> None:
         lengths = {
@@ -155,12 +182,18 @@ class ArchiveAnswer:
 
         The first candidate of a frame that is amorphous, noise, or like nothing in the catalogue is a guess.
         """
-        return np.where(np.isin(self.verdict, WITH_CANDIDATES), self.top[:, 0], NO_CLASS).astype(np.int32)
+        named = np.isin(self.verdict, (*WITH_CANDIDATES, NOT_JUDGED))
+        return np.where(named, self.top[:, 0], NO_CLASS).astype(np.int32)
 
     def label(self, place: int) -> str:
-        """ "Formula (space group)" of a class."""
+        """ "Formula (space group)" of a class, or the name of a crystal system."""
         entry = self.classes[place].representative_member
-        return f"{entry.formula} ({entry.space_group_symbol})"
+        return f"{entry.formula} ({entry.space_group_symbol})" if entry.space_group else entry.formula
+
+    @property
+    def plotted(self) -> Plotted:
+        """Names, units and labels of the patterns."""
+        return _PLOTTED[self.kind]
 
     @property
     def counts(self) -> dict[str, int]:

@@ -49,7 +49,7 @@ def components_figure(answer: ArchiveAnswer) -> "Figure":
     for number, curve in enumerate(curves):
         colour, level = PHASE_COLOURS[number % len(PHASE_COLOURS)], (k - 1 - number) * step
         left.axhline(level, color=GRID, linewidth=0.6)
-        left.plot(*thinned(answer.r, curve + level), color=colour)
+        left.plot(*thinned(answer.grid, curve + level), color=colour)
         name = _name(answer, number)
         text = f"{number + 1}: {name}" if name else f"{number + 1}"
         left.annotate(
@@ -58,10 +58,11 @@ def components_figure(answer: ArchiveAnswer) -> "Figure":
         )  # fmt: skip
     left.set_yticks([])
     left.spines["left"].set_visible(False)
-    left.set_xlim(answer.r[0], answer.r[-1])
+    left.set_xlim(answer.grid[0], answer.grid[-1])
     left.margins(y=0.08)
-    left.set_xlabel("$r$ (Å)")
-    left.set_title("Component curves, $G(r)$, each from its own zero", fontsize=8.5)
+    left.set_xlabel(answer.plotted.abscissa_label)
+    signal = answer.plotted.signal_label.rpartition(" (")[0]
+    left.set_title(f"Component curves, {signal}, each from its own zero", fontsize=8.5)
     axis = series_axis(answer)
     for number in range(k):
         colour = PHASE_COLOURS[number % len(PHASE_COLOURS)]
@@ -84,7 +85,8 @@ def _name(answer: ArchiveAnswer, number: int) -> str:
     if verdict in OF_NO_CLASS or ranking is None or not ranking.candidates:
         return verdict
     best = ranking.candidates[0]
-    return f"{structure_figure(f'{best.formula} ({best.space_group_symbol})')}, {100 * best.probability:.0f} %"
+    label = f"{best.formula} ({best.space_group_symbol})" if best.space_group else best.formula
+    return f"{structure_figure(label)}, {100 * best.probability:.0f} %"
 
 
 def stretch_figure(answer: ArchiveAnswer) -> "Figure":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PHASE_COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
-VERDICT_COLOURS = (BLUE, SKY, ORANGE, GRID, INK)
+VERDICT_COLOURS = (BLUE, SKY, ORANGE, GRID, INK, MUTED)
 SHOWN_PHASES = 6
 SHOWN_CURVES = 14
 LEAST_SHARE = 0.02
@@ -48,19 +48,21 @@ def waterfall_figure(answer: ArchiveAnswer) -> "Figure":
     picked = np.unique(np.linspace(0, len(patterns) - 1, min(SHOWN_CURVES, len(patterns))).round().astype(int))
     step = 0.55 * float(np.ptp(patterns[picked], axis=1).max() or 1.0)
     for level, row in enumerate(picked):
-        left.plot(answer.r, patterns[row] + level * step, color=BLUE, linewidth=0.8)
+        left.plot(answer.grid, patterns[row] + level * step, color=BLUE, linewidth=0.8)
     left.set_yticks(step * np.arange(len(picked)), [f"{places[row]:.4g}" for row in picked])
     left.tick_params(axis="y", length=0, labelsize=7.5)
     left.spines["left"].set_visible(False)
-    left.set_xlim(answer.r[0], answer.r[-1])
+    left.set_xlim(answer.grid[0], answer.grid[-1])
     left.margins(y=0.02)
-    left.set_xlabel("$r$ (Å)")
+    left.set_xlabel(answer.plotted.abscissa_label)
     left.set_ylabel(axis.label)
     limit = float(np.quantile(np.abs(patterns), 0.995)) or 1.0
-    image = _heat(right, answer.r, places, patterns, DIVERGING, (-limit, limit))
-    right.set_xlabel("$r$ (Å)")
+    signed = bool((patterns < 0).any())
+    colours, limits = (DIVERGING, (-limit, limit)) if signed else (SEQUENTIAL, (0.0, limit))
+    image = _heat(right, answer.grid, places, patterns, colours, limits)
+    right.set_xlabel(answer.plotted.abscissa_label)
     right.set_ylabel(axis.label)
-    figure.colorbar(image, ax=right, label="$G(r)$ (Å$^{-2}$)", pad=0.02, aspect=30)
+    figure.colorbar(image, ax=right, label=answer.plotted.signal_label, pad=0.02, aspect=30)
     return figure
 
 

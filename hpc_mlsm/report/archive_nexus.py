@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 import hpc_mlsm
+from hpc_mlsm.archive.candidates import Candidate
 from hpc_mlsm.report.archive_answer import VERDICTS, ArchiveAnswer
 from hpc_mlsm.report.archive_maps import series_axis, shown_phases
 from hpc_mlsm.report.archive_values import refined_values
@@ -19,7 +20,6 @@ from hpc_mlsm.report.binning import Bins
 from hpc_mlsm.report.nexus_plots import Quantity, nexus_group, nexus_plot, nexus_texts
 
 _UNITS = {"Å": "angstrom", "Å²": "angstrom^2", "Å⁻¹": "1/angstrom", "°": "degree"}
-G_UNIT = "1/angstrom^2"
 
 
 def archive_image(answer: ArchiveAnswer) -> bytes:
@@ -60,7 +60,8 @@ def _write_frames(entry: h5py.Group, answer: ArchiveAnswer) -> None:
     along = _along(answer)
     ranks = Quantity(np.arange(1, answer.k + 1))
     candidates = {"probability": Quantity(answer.probability), "class": Quantity(answer.top)}
-    nexus_plot(entry, "candidates", candidates, along | {"rank": ranks}, "Probability of the candidates of each frame")
+    title = "Probability of the candidates of each frame"
+    nexus_plot(entry, "candidates", candidates, along | {"rank": ranks}, title).attrs["calibrated"] = answer.calibrated
     meaning = ", ".join(f"{place}: {word}" for place, word in enumerate(VERDICTS))
     nexus_plot(entry, "verdict", {"verdict": Quantity(answer.verdict, label=meaning)}, along, "Verdict of each frame")
     if len(answer.classes):
@@ -90,8 +91,10 @@ def _probability_of(answer: ArchiveAnswer, place: int) -> np.ndarray:
 
 
 def _write_patterns(entry: h5py.Group, answer: ArchiveAnswer) -> None:
-    axes = _along_runs(answer) | {"r": Quantity(answer.r, "angstrom")}
-    nexus_plot(entry, "patterns", {"G": Quantity(answer.patterns, G_UNIT, label="G(r)")}, axes, "Patterns")
+    of = answer.plotted
+    axes = _along_runs(answer) | {of.abscissa: Quantity(answer.grid, of.unit)}
+    signal = {of.signal: Quantity(answer.patterns, of.signal_unit, label=of.signal_text)}
+    nexus_plot(entry, "patterns", signal, axes, "Patterns")
 
 
 def _along_runs(answer: ArchiveAnswer) -> dict[str, Quantity]:
@@ -110,13 +113,14 @@ def _write_decomposition(entry: h5py.Group, answer: ArchiveAnswer) -> None:
     assert found is not None
     along, k = _along(answer, answer.used), len(found.components.curves)
     numbers = Quantity(np.arange(1, k + 1))
-    curves = {"G": Quantity(found.components.curves, G_UNIT, label="G(r) of the component")}
-    axes = {"component": numbers, "r": Quantity(answer.r, "angstrom")}
+    of = answer.plotted
+    label = f"{of.signal_text} of the component"
+    curves = {of.signal: Quantity(found.components.curves, of.signal_unit, label=label)}
+    axes = {"component": numbers, of.abscissa: Quantity(answer.grid, of.unit)}
     components = nexus_plot(entry, "components", curves, axes, "Curves of the components")
     components["raised_by"] = found.components.shift
     if answer.component_candidates:
-        names = ["; ".join(f"{c.formula} ({c.space_group_symbol}) {c.probability:.3f}" for c in one.candidates[:3])
-                 for one in answer.component_candidates]  # fmt: skip
+        names = ["; ".join(map(_candidate, one.candidates[:3])) for one in answer.component_candidates]
         nexus_texts(components, "candidates", names)
     weights = {f"component_{j + 1}": Quantity(found.weights[:, j]) for j in range(k)}
     group = nexus_plot(entry, "weights", weights, along, "Weights of the components")
@@ -135,6 +139,11 @@ def _write_decomposition(entry: h5py.Group, answer: ArchiveAnswer) -> None:
     nexus_plot(
         entry, "neighbours", {"correlation": Quantity(found.neighbours)}, along, "Correlation with the one before"
     )
+
+
+def _candidate(one: Candidate) -> str:
+    group = f" ({one.space_group_symbol})" if one.space_group else ""
+    return f"{one.formula}{group} {one.probability:.3f}"
 
 
 def _write_fits(entry: h5py.Group, answer: ArchiveAnswer) -> None:

@@ -50,17 +50,18 @@ def frames_table(answer: ArchiveAnswer) -> Any:
             columns[key], columns[f"{key}_su"] = one.values, one.errors
             units[key] = one.unit
     metadata = answer.provenance | {f"unit.{key}": unit for key, unit in units.items() if unit}
+    metadata["calibrated"] = str(answer.calibrated).lower()
     return pa.table({key: pa.array(value) for key, value in columns.items()}).replace_schema_metadata(metadata)
 
 
 def components_table(answer: ArchiveAnswer) -> Any:
-    """r (Å) and the curve of each component (Å⁻²), one row a point."""
+    """r (Å) or 2θ (degree), and the curve of each component (Å⁻², or intensity), one row a point."""
     import pyarrow as pa
 
     found = answer.decomposition
     assert found is not None
     curves = {f"component_{number}": curve for number, curve in enumerate(found.components.curves, start=1)}
-    return pa.table({"r": answer.r} | curves)
+    return pa.table({answer.plotted.abscissa: answer.grid} | curves)
 
 
 def csv_bytes(table: Any) -> bytes:

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpc_mlsm.archive.classifier import load_classifier
 from hpc_mlsm.archive.frame_shards import (
-    FRAMES_PER_SHARD,
     FrameSeries,
+    frames_per_shard,
     prepare_frames,
     read_frame_shard,
     shard_path,
@@ -15,10 +14,13 @@ from hpc_mlsm.archive.frame_shards import (
 )
 from hpc_mlsm.archive.frames import ArchiveIndex, FrameReject
 from hpc_mlsm.archive.index_file import load_index
+from hpc_mlsm.archive.load_classifier import load_classifier
 from hpc_mlsm.archive.opening import frame_hash
+from hpc_mlsm.archive.powder_settings import MeasuredPowderSettings
 from hpc_mlsm.durable import is_stale_part
 from hpc_mlsm.errors import HpcMlsmError, RunError, StoreError
 from hpc_mlsm.runtime.events import stage_events
+from hpc_mlsm.stages.archive_input import archive_model
 from hpc_mlsm.stages.context import RunContext
 from hpc_mlsm.stages.predict_tasks import KILLED
 
@@ -36,6 +38,7 @@ class FramesTask:
     shard: Path
     start: int
     stop: int
+    powder: MeasuredPowderSettings
     skipped: tuple[FrameReject, ...] = ()
 
     @property
@@ -56,7 +59,7 @@ class FramesTask:
 
 def frames_task(task: FramesTask) -> int:
     """Prepare the frames of a task and write their shard; runs on a worker. Returns how many can be used."""
-    index, classifier = load_index(task.index), load_classifier(task.model)
+    index, classifier = load_index(task.index), load_classifier(task.model, task.powder)
     prepared = prepare_frames(index, task.start, task.stop, classifier, task.skipped)
     write_frame_shard(task.shard, prepared)
     return len(prepared.frames)
@@ -74,16 +77,18 @@ def frame_series(
     RunError
         If a task failed.
     """
-    folder, model = (context.run.archive / "frames").resolve(), context.run.model.resolve()
+    folder, settings = (context.run.archive / "frames").resolve(), context.config.predict
     folder.mkdir(parents=True, exist_ok=True)
-    grid, hashes = load_classifier(model).grid, frame_hash(index)
+    model = archive_model(context.run, settings).resolve()
+    classifier, hashes = load_classifier(model, settings.powder), frame_hash(index)
+    size = frames_per_shard(len(classifier.grid))
     tasks = []
-    for start in range(0, index.n_frames, FRAMES_PER_SHARD):
-        stop = min(start + FRAMES_PER_SHARD, index.n_frames)
+    for start in range(0, index.n_frames, size):
+        stop = min(start + size, index.n_frames)
         skipped = tuple(one for one in rejects if one.reason == KILLED and start <= one.frame < stop)
         content = hashes(start, stop) + "".join(f" without {one.frame}" for one in skipped)
-        shard = shard_path(folder, start, stop, content, grid)
-        tasks.append(FramesTask(index_file.resolve(), model, shard, start, stop, skipped))
+        shard = shard_path(folder, start, stop, content, classifier.preparation)
+        tasks.append(FramesTask(index_file.resolve(), model, shard, start, stop, settings.powder, skipped))
     missing = [task for task in tasks if not _is_whole(task.shard, context)]
     if missing:
         _make(context, missing)

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hpc_mlsm.archive.classifier import Classifier, PdfClassifier, load_classifier
+from hpc_mlsm.archive.classifier import Classifier, PdfClassifier
 from hpc_mlsm.archive.frame_shards import prepare_frames
-from hpc_mlsm.archive.frames import ArchiveIndex
+from hpc_mlsm.archive.frames import ArchiveIndex, ArchiveKind
+from hpc_mlsm.archive.load_classifier import load_classifier
 from hpc_mlsm.archive.opening import open_archive
 from hpc_mlsm.config.run_config import RunConfig
 from hpc_mlsm.errors import PatternError, RunError
@@ -42,7 +43,7 @@ class ArchivePlan:
 
     Attributes
     ----------
-    frames, points, workers
+    kind, frames, points, workers
     timed, seconds_read, seconds_classify
         Frames that were timed, and seconds a frame and core.
     usable, with_candidates
@@ -58,6 +59,7 @@ class ArchivePlan:
         What cannot work, with figure and remedy.
     """
 
+    kind: ArchiveKind
     frames: int
     points: int
     workers: int
@@ -94,8 +96,9 @@ def plan_archive(config: RunConfig, run: Path, model: Path) -> ArchivePlan:
     """
     if not config.predict.patterns:
         raise RunError("no archive is named; set predict.patterns to a folder, a zip or tar file, or file.h5::/dataset")
-    index = open_archive(list(config.predict.patterns), config.predict.archive)
-    classifier = load_classifier(model_folder(model).resolve())
+    classifier = load_classifier(model_folder(model).resolve(), config.predict.powder)
+    assumed: ArchiveKind | None = "powder" if classifier.kind == "powder" else None
+    index = open_archive(list(config.predict.patterns), config.predict.archive, assumed=assumed)
     timed = _timed(index, classifier, config)
     n, points, workers = index.n_frames, len(classifier.grid), planned_workers(config.executor)
     predict_s = n * (timed.read + timed.classify) / workers
@@ -116,6 +119,7 @@ def plan_archive(config: RunConfig, run: Path, model: Path) -> ArchivePlan:
     disk = n * (8.0 * points + BYTES_PER_FRAME)
     place, free = disk_of(run)
     return ArchivePlan(
+        kind=classifier.kind,
         frames=n,
         points=points,
         workers=workers,

@@ -9,25 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpc_mlsm import __version__
+from hpc_mlsm.archive.classifier import Classifier, PdfClassifier
 from hpc_mlsm.archive.frame_shards import FrameSeries
 from hpc_mlsm.archive.frames import ArchiveIndex
+from hpc_mlsm.archive.load_classifier import model_hash
 from hpc_mlsm.archive.pattern import PatternReject
-from hpc_mlsm.archive.predictions import SET_ASIDE as NO_VERDICT
 from hpc_mlsm.archive.predictions import Predictions
 from hpc_mlsm.config.load import plain
 from hpc_mlsm.decomposition.decomposition import Decomposition
 from hpc_mlsm.decomposition.result_file import load_decomposition
 from hpc_mlsm.durable import write_durably
 from hpc_mlsm.errors import StoreError
-from hpc_mlsm.models.bundle import Bundle, bundle_hash
 from hpc_mlsm.models.classes import ClassEntry
 from hpc_mlsm.models.trust import VERDICTS as MODEL_VERDICTS
-from hpc_mlsm.report.archive_answer import SET_ASIDE, VERDICTS, ArchiveAnswer, SeriesAxis, ShownFit
+from hpc_mlsm.report.archive_answer import NOT_JUDGED, SET_ASIDE, VERDICTS, ArchiveAnswer, SeriesAxis, ShownFit
 from hpc_mlsm.report.archive_nexus import archive_image
 from hpc_mlsm.report.archive_tables import components_table, csv_bytes, frames_table, parquet_bytes
 from hpc_mlsm.report.binning import Bins
 from hpc_mlsm.stages.archive_fits import archive_fits
-from hpc_mlsm.stages.archive_input import model_of, predictions_folder
+from hpc_mlsm.stages.archive_input import archive_model, classifier_of, predictions_folder
 from hpc_mlsm.stages.archive_series import along
 from hpc_mlsm.stages.context import RunContext
 from hpc_mlsm.stages.decompose import component_rankings, series_of
@@ -76,13 +76,13 @@ def gather_answer(context: RunContext) -> ArchiveAnswer:
     """What is in the run of its archive."""
     run = context.run
     index, predictions = read_predictions(predictions_folder(run))
-    bundle, series = model_of(run), series_of(run)
+    classifier, series = classifier_of(run, context.config.predict), series_of(run)
     found = _decomposition(run, series)
-    classes, top = _classes(predictions, bundle)
+    classes, top = _classes(predictions, classifier)
     name, unit, values = along(index)
-    rankings = component_rankings(bundle, found) if found is not None else ()
+    rankings = component_rankings(classifier, found) if found is not None else ()
     fits = archive_fits(context, index, series, classes, found)
-    component_verdicts = _component_verdicts(bundle, found, context)
+    component_verdicts = _component_verdicts(classifier, found, context)
     return ArchiveAnswer(
         title=f"{context.config.name}: what is in the archive",
         archive=index.source,
@@ -90,12 +90,12 @@ def gather_answer(context: RunContext) -> ArchiveAnswer:
         created=datetime.now().astimezone(),
         names=[index.name(frame) for frame in range(index.n_frames)],
         axis=SeriesAxis(name, unit, values),
-        r=bundle.info.grid,
+        grid=classifier.grid,
         classes=classes,
         top=top,
         probability=predictions.probabilities,
-        verdict=_verdicts(predictions),
-        reason=_reasons(predictions, index, bundle),
+        verdict=_PLACES[predictions.verdict],
+        reason=_reasons(predictions, index),
         used=series.frames,
         patterns=_means(series, found),
         decomposition=found,
@@ -108,9 +108,11 @@ def gather_answer(context: RunContext) -> ArchiveAnswer:
         rejects=_rejects(predictions, index),
         stages=stage_summaries(run),
         settings=_settings(context),
-        provenance=_provenance(run, bundle, index),
-        notes=(*_notes(index, predictions), *filter(None, (bundle.trust.weakness,)), *fits.notes),
-        synthetic=_synthetic(index, bundle),
+        provenance=_provenance(context, classifier, index),
+        notes=(*_notes(index, predictions), *_weakness(classifier), *fits.notes),
+        synthetic=_synthetic(index, classifier),
+        kind=classifier.kind,
+        calibrated=predictions.calibrated,
     )
 
 
@@ -126,20 +128,19 @@ def _decomposition(run: RunDirectory, series: FrameSeries) -> Decomposition | No
     return found
 
 
-def _classes(predictions: Predictions, bundle: Bundle) -> tuple[tuple[ClassEntry, ...], NDArray[np.int32]]:
+def _classes(predictions: Predictions, classifier: Classifier) -> tuple[tuple[ClassEntry, ...], NDArray[np.int32]]:
     """Classes that occur among the candidates, and each frame's candidates as places among them."""
     labels = np.unique(predictions.classes[predictions.classes >= 0])
-    place = np.full(len(bundle.classes) + 1, -1, dtype=np.int32)
+    place = np.full(len(classifier.classes) + 1, -1, dtype=np.int32)
     place[labels] = np.arange(len(labels))
-    return tuple(bundle.classes[label] for label in labels.tolist()), place[predictions.classes]
+    return tuple(classifier.classes[label] for label in labels.tolist()), place[predictions.classes]
 
 
-def _verdicts(predictions: Predictions) -> NDArray[np.int8]:
-    place = np.array([_WORDS[word] for word in MODEL_VERDICTS] + [SET_ASIDE], dtype=np.int8)
-    return place[np.where(predictions.verdict == NO_VERDICT, len(MODEL_VERDICTS), predictions.verdict)]
+_PLACES = np.array([*(_WORDS[word] for word in MODEL_VERDICTS), SET_ASIDE, NOT_JUDGED], dtype=np.int8)
+"""Places in the report's list of what predictions hold as verdicts."""
 
 
-def _reasons(predictions: Predictions, index: ArchiveIndex, bundle: Bundle) -> list[str]:
+def _reasons(predictions: Predictions, index: ArchiveIndex) -> list[str]:
     """Why a frame is doubtful, in words; the frame's own note where there is one."""
     texts = np.full(len(predictions), "", dtype=object)
     for word, text in (
@@ -169,11 +170,11 @@ def _means(series: FrameSeries, found: Decomposition | None) -> NDArray[np.float
     return np.array(means, dtype=np.float32)
 
 
-def _component_verdicts(bundle: Bundle, found: Decomposition | None, context: RunContext) -> tuple[str, ...]:
+def _component_verdicts(classifier: Classifier, found: Decomposition | None, context: RunContext) -> tuple[str, ...]:
     if found is None:
         return ()
-    answers = bundle.answers(found.components.curves, 1, context.config.predict.coverage)
-    return tuple(VERDICTS[_WORDS[MODEL_VERDICTS[number]]] for number in answers.verdict)
+    answers = classifier.answers(found.components.curves, 1, context.config.predict.coverage)
+    return tuple(VERDICTS[place] for place in _PLACES[answers.verdict].tolist())
 
 
 def _worth_showing(fits: tuple[ShownFit, ...], verdicts: tuple[str, ...]) -> tuple[ShownFit, ...]:
@@ -186,13 +187,22 @@ def _notes(index: ArchiveIndex, predictions: Predictions) -> tuple[str, ...]:
     duplicates = int((predictions.duplicates() >= 0).sum())
     again = (f"{duplicates} frames are exactly like an earlier one",) if duplicates else ()
     assumed = tuple(f"{text} (some frames)" for text in predictions.notes)
-    return (*index.notes, *again, *assumed)
+    votes = () if predictions.calibrated else ("probabilities are shares of a forest's votes and not calibrated",)
+    return (*index.notes, *votes, *again, *assumed)
 
 
-def _synthetic(index: ArchiveIndex, bundle: Bundle) -> tuple[str, ...]:
+def _weakness(classifier: Classifier) -> tuple[str, ...]:
+    """What verdicts rest on, where that is little."""
+    return tuple(filter(None, (classifier.bundle.trust.weakness,))) if isinstance(classifier, PdfClassifier) else ()
+
+
+def _synthetic(index: ArchiveIndex, classifier: Classifier) -> tuple[str, ...]:
     """What of this was made up and not measured, in sentences."""
     archive = (f"The archive is synthetic ({index.synthetic}).",) if index.synthetic else ()
-    made_up, n = sum(one.source == MADE_UP for one in bundle.structures), len(bundle.structures)
+    if not isinstance(classifier, PdfClassifier):
+        return archive
+    structures = classifier.bundle.structures
+    made_up, n = sum(one.source == MADE_UP for one in structures), len(structures)
     model = (f"{made_up} of {n} structures of the model are made up.",) if made_up else ()
     return archive + model
 
@@ -202,12 +212,13 @@ def _settings(context: RunContext) -> dict[str, object]:
     return {name: settings[name] for name in ("predict", "decompose", "refine", "executor")}
 
 
-def _provenance(run: RunDirectory, bundle: Bundle, index: ArchiveIndex) -> dict[str, str]:
+def _provenance(context: RunContext, classifier: Classifier, index: ArchiveIndex) -> dict[str, str]:
+    model = archive_model(context.run, context.config.predict)
     return {
         "archive": index.source,
         "frames": str(index.n_frames),
-        "model": str(run.model),
-        "model_hash": bundle_hash(run.model),
-        **bundle.info.origin,
+        "model": str(model),
+        "model_hash": model_hash(model),
+        **classifier.origin,
         "hpc_mlsm": __version__,
     } | {name: version(name) for name in PACKAGES}

@@ -9,17 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpc_mlsm.archive.candidates import Ranking, rank_patterns
+from hpc_mlsm.archive.classifier import Classifier
 from hpc_mlsm.archive.frame_shards import FrameSeries
 from hpc_mlsm.archive.readers import read_pattern
 from hpc_mlsm.archive.resample import to_grid
 from hpc_mlsm.config.fingerprint import fingerprint
 from hpc_mlsm.decomposition.decomposition import Decomposition, decompose
 from hpc_mlsm.decomposition.result_file import decomposition_fingerprint, load_decomposition, save_decomposition
-from hpc_mlsm.errors import RunError, StoreError
-from hpc_mlsm.models.bundle import Bundle
+from hpc_mlsm.decomposition.settings import DecomposeSettings
+from hpc_mlsm.errors import ConfigError, RunError, StoreError
 from hpc_mlsm.runtime.events import stage_events
 from hpc_mlsm.stages.archive_frames import STAGE, frame_series
-from hpc_mlsm.stages.archive_input import model_of, predictions_folder
+from hpc_mlsm.stages.archive_input import classifier_of, predictions_folder
 from hpc_mlsm.stages.context import RunContext, finished
 from hpc_mlsm.stages.predict_archive import INDEX, read_predictions
 from hpc_mlsm.stages.run_directory import RunDirectory
@@ -51,21 +52,22 @@ def run(context: RunContext) -> DecomposeSummary:
     """
     folder = predictions_folder(context.run)
     index, predictions = read_predictions(folder)
-    bundle = model_of(context.run)
+    settings = context.config.decompose
+    classifier = classifier_of(context.run, context.config.predict)
+    _refuse_pdf_settings(settings, classifier)
     series = frame_series(context, index, folder / INDEX, predictions.rejects)
     if not len(series):
         first = series.rejects[0].detail if series.rejects else "the archive is empty"
         raise RunError(f"none of the {index.n_frames} frames of {index.source} can be used; the first: {first}")
-    settings = context.config.decompose
-    known = known_curves(settings.known, bundle)
+    known = known_curves(settings.known, classifier.grid)
     wanted = fingerprint(DECOMPOSITION_VERSION, settings, [path.name for path in series.shards], known.tolist())
     path = context.run.decomposition
     reused = decomposition_fingerprint(path) == wanted
     found = _loaded(context) if reused else None
     if found is None:
-        reused, found = False, _taken_apart(context, series, bundle, known)
+        reused, found = False, _taken_apart(context, series, classifier.grid, known)
         save_decomposition(path, found, wanted)
-    candidates = component_rankings(bundle, found)
+    candidates = component_rankings(classifier, found)
     return DecomposeSummary(
         frames=len(series),
         set_aside=len(series.rejects),
@@ -85,7 +87,16 @@ def _loaded(context: RunContext) -> Decomposition | None:
         return None
 
 
-def known_curves(files: Sequence[Path], bundle: Bundle) -> NDArray[np.float64]:
+def _refuse_pdf_settings(settings: DecomposeSettings, classifier: Classifier) -> None:
+    """Powder patterns are scaled one by one, and do not stretch evenly in 2θ."""
+    if classifier.kind == "powder" and (settings.known or settings.method != "nmf"):
+        raise ConfigError(
+            "decompose.known and the method stretched-nmf are for PDFs; of powder patterns leave known empty, method "
+            "nmf"
+        )
+
+
+def known_curves(files: Sequence[Path], grid: NDArray[np.float64]) -> NDArray[np.float64]:
     """Measured patterns of known phases on the model's grid, (f, points).
 
     Raises
@@ -93,27 +104,26 @@ def known_curves(files: Sequence[Path], bundle: Bundle) -> NDArray[np.float64]:
     PatternError
         If a file cannot be read, or does not cover the grid.
     """
-    grid = bundle.info.grid
     return np.array([to_grid(read_pattern(path), grid).values for path in files]).reshape(len(files), len(grid))
 
 
-def _taken_apart(context: RunContext, series: FrameSeries, bundle: Bundle, known: NDArray[np.float64]) -> Decomposition:
+def _taken_apart(
+    context: RunContext, series: FrameSeries, grid: NDArray[np.float64], known: NDArray[np.float64]
+) -> Decomposition:
     settings = context.config.decompose
     with stage_events(context.on_event, STAGE, n_tasks=1, units="frames", n_units=len(series)) as listener:
         start = time.monotonic()
-        r = bundle.info.grid
-        found = decompose(series.rows, len(series), len(r), settings, known if len(known) else None, r=r)
+        found = decompose(series.rows, len(series), len(grid), settings, known if len(known) else None, r=grid)
         listener(finished(STAGE, "factorise", len(series), time.monotonic() - start))
     return found
 
 
-def component_rankings(bundle: Bundle, found: Decomposition) -> tuple[Ranking, ...]:
+def component_rankings(classifier: Classifier, found: Decomposition) -> tuple[Ranking, ...]:
     """What each component is taken for."""
     curves = found.components.curves
     names = [f"component {number}" for number in range(1, len(curves) + 1)]
-    rankings, _ = rank_patterns(
-        names, bundle.probabilities(curves), bundle.classes, 5, correlations=bundle.correlations(curves)
-    )
+    probabilities, correlations = classifier.scores(curves)
+    rankings, _ = rank_patterns(names, probabilities, classifier.classes, 5, correlations=correlations)
     by_name = {one.pattern: one for one in rankings}
     return tuple(by_name.get(name, Ranking(name, ())) for name in names)
 

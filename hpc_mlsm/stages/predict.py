@@ -70,7 +70,7 @@ def classify(bundle: Bundle, paths: Sequence[Path], settings: PredictSettings) -
         If no file is found.
     """
     classifier = PdfClassifier(bundle)
-    index = open_archive(paths, settings.archive, assumed=classifier.kind)
+    index = open_archive(paths, settings.archive, assumed="pdf", one_by_one=True)
     rankings: list[Ranking] = []
     rejects: list[PatternReject] = []
     kept: list[_Frame] = []
@@ -125,9 +125,9 @@ def _prepared(
         prepared = classifier.prepare(curves, index.name)
         rejects += prepared.rejects
         place = {int(frame): row for row, frame in enumerate(curves.frames)}
-        for frame, values in zip(prepared.frames.tolist(), prepared.values, strict=True):
+        for frame, values, notes in zip(prepared.frames.tolist(), prepared.values, prepared.notes, strict=True):
             pattern = curves.pattern(place[frame], index.name(frame))
-            found[frame] = _Frame(pattern, values, prepared.notes)
+            found[frame] = _Frame(pattern, values, notes)
     refused = [
         PatternReject(called(index.name(one.frame)), index.name(one.frame), one.reason, one.detail)
         for one in sorted(rejects, key=lambda one: one.frame)

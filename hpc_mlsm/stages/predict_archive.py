@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpc_mlsm import __version__
-from hpc_mlsm.archive.classifier import Classifier, load_classifier
+from hpc_mlsm.archive.classifier import Classifier
 from hpc_mlsm.archive.frames import ArchiveIndex
 from hpc_mlsm.archive.index_file import load_index, save_index
+from hpc_mlsm.archive.load_classifier import load_classifier, model_hash
 from hpc_mlsm.archive.opening import frame_hash, open_archive
 from hpc_mlsm.archive.prediction_shard import SCHEMA_VERSION
 from hpc_mlsm.archive.prediction_store import Piece, PredictionStore
-from hpc_mlsm.archive.predictions import Predictions
+from hpc_mlsm.archive.predictions import NOT_JUDGED, Predictions
 from hpc_mlsm.config.run_config import PredictSettings
 from hpc_mlsm.errors import BundleError, ExecutorError, HpcMlsmError, RunError, StoreError
-from hpc_mlsm.models.bundle import bundle_hash
 from hpc_mlsm.models.trust import VERDICTS
 from hpc_mlsm.runtime.events import SetAside, stage_events
 from hpc_mlsm.runtime.task_run import TaskError
@@ -33,7 +33,11 @@ MAX_WRITE_FAILURES = 3
 
 @dataclass(frozen=True)
 class ArchiveSummary:
-    """What the stage did, and where its predictions are."""
+    """What the stage did, and where its predictions are.
+
+    ``verdicts`` and ``systems`` count frames, the latter by the crystal system that comes first; it is empty for PDFs.
+    ``calibrated`` is as in Predictions.
+    """
 
     folder: Path
     frames: int
@@ -41,6 +45,8 @@ class ArchiveSummary:
     set_aside: int
     duplicates: int
     verdicts: dict[str, int]
+    systems: dict[str, int]
+    calibrated: bool
     notes: tuple[str, ...]
 
 
@@ -64,12 +70,13 @@ def run(
     settings = context.config.predict
     model = (model or context.run.model).resolve()
     folder = (folder or context.run.predictions / "archive").resolve()
-    classifier = load_classifier(model)
-    index = open_archive(addresses, settings.archive)
+    classifier = load_classifier(model, settings.powder)
+    # Powder patterns are written as bare columns often enough, and a model of these knows no others.
+    index = open_archive(addresses, settings.archive, assumed="powder" if classifier.kind == "powder" else None)
     _refuse_other_kind(index, classifier, model)
     for note in index.notes:
         context.note(STAGE, f"{index.source}: {note}")
-    config_hash = _config_hash(model, settings, index)
+    config_hash = _config_hash(model, classifier, settings, index)
     with PredictionStore(folder, "a") as store:
         save_index(index, folder / INDEX)
         pieces = list(_pieces(index, classifier))
@@ -90,6 +97,7 @@ def run(
                 folder,
                 settings.top_k,
                 settings.coverage,
+                settings.powder,
             )
             for name, start, stop, content in pieces
             if name in missing
@@ -97,7 +105,7 @@ def run(
         _predict(context, store, tasks, index)
         store.drop(wanted, config_hash)
         found = store.read()
-    return _summary(folder, index, found, sum(task.units for task in tasks))
+    return _summary(folder, index, classifier, found, sum(task.units for task in tasks))
 
 
 def read_predictions(folder: Path) -> tuple[ArchiveIndex, Predictions]:
@@ -164,9 +172,9 @@ def _pieces(index: ArchiveIndex, classifier: Classifier) -> Iterator[tuple[str, 
         yield piece_name(start, stop), start, stop, hashes(start, stop)
 
 
-def _config_hash(model: Path, settings: PredictSettings, index: ArchiveIndex) -> str:
+def _config_hash(model: Path, classifier: Classifier, settings: PredictSettings, index: ArchiveIndex) -> str:
     how = (settings.top_k, settings.coverage, index.kind, index.axis, index.unit, index.unit_given, index.abscissa)
-    text = repr((bundle_hash(model), how, SCHEMA_VERSION, __version__))
+    text = repr((model_hash(model), classifier.preparation, how, SCHEMA_VERSION, __version__))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -179,14 +187,24 @@ def _refuse_other_kind(index: ArchiveIndex, classifier: Classifier, model: Path)
         )
 
 
-def _summary(folder: Path, index: ArchiveIndex, found: Predictions, done: int) -> ArchiveSummary:
+def _summary(
+    folder: Path, index: ArchiveIndex, classifier: Classifier, found: Predictions, done: int
+) -> ArchiveSummary:
     counts = Counter(found.verdict.tolist())
+    words = dict(enumerate(VERDICTS)) if classifier.kind == "pdf" else {NOT_JUDGED: "not judged"}
     return ArchiveSummary(
         folder=folder,
         frames=index.n_frames,
         already_there=index.n_frames - done,
         set_aside=int((~found.usable).sum()),
         duplicates=int((found.duplicates() >= 0).sum()),
-        verdicts={name: counts.get(k, 0) for k, name in enumerate(VERDICTS)},
+        verdicts={name: counts.get(k, 0) for k, name in words.items()},
+        systems=_systems(classifier, found) if classifier.kind == "powder" else {},
+        calibrated=found.calibrated,
         notes=index.notes,
     )
+
+
+def _systems(classifier: Classifier, found: Predictions) -> dict[str, int]:
+    counts = Counter(found.classes[found.usable, 0].tolist())
+    return {entry.class_id: counts.get(label, 0) for label, entry in enumerate(classifier.classes)}

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpc_mlsm import __version__
-from hpc_mlsm.archive.containers import is_container
 from hpc_mlsm.archive.folders import find_patterns
 from hpc_mlsm.archive.pattern import PatternReject
 from hpc_mlsm.archive.powder_answers import PowderAnswer, answer_patterns
@@ -13,9 +12,8 @@ from hpc_mlsm.archive.powder_answers_file import write_answers_nexus
 from hpc_mlsm.archive.powder_files import POWDER_SUFFIXES, read_powder_files
 from hpc_mlsm.archive.powder_settings import MeasuredPowderSettings
 from hpc_mlsm.archive.powder_tables import write_answers_csv, write_answers_parquet
-from hpc_mlsm.archive.stack import is_stack
 from hpc_mlsm.archive.tables import write_rejects_csv
-from hpc_mlsm.errors import PatternError, RunError
+from hpc_mlsm.errors import RunError
 from hpc_mlsm.models.powder_models import PowderModel, load_powder_models
 from hpc_mlsm.stages.context import RunContext
 
@@ -64,9 +62,8 @@ def classify(
     Raises
     ------
     PatternError
-        If no file is found, or one is a stack, zip or tar of many patterns.
+        If no file is found.
     """
-    _refuse_archives(paths)
     answers: list[PowderAnswer] = []
     rejects: list[PatternReject] = []
     files = find_patterns(paths, POWDER_SUFFIXES)
@@ -76,16 +73,6 @@ def classify(
         answers += found
         rejects += unread + refused
     return PowderClassified(models, tuple(answers), tuple(rejects))
-
-
-def _refuse_archives(paths: Sequence[Path]) -> None:
-    for path in paths:
-        if is_stack(str(path)) or is_container(path):
-            raise PatternError(
-                "unsupported",
-                f"{path}: archives of powder patterns are read, but not classified yet; name folders or files of "
-                "single patterns",
-            )
 
 
 def write_results(classified: PowderClassified, folder: Path, source: str) -> Path:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hpc_mlsm.archive.classifier import load_classifier, predict_block
+from hpc_mlsm.archive.classifier import predict_block
 from hpc_mlsm.archive.frames import FrameReject
 from hpc_mlsm.archive.index_file import load_index
+from hpc_mlsm.archive.load_classifier import load_classifier
 from hpc_mlsm.archive.opening import read_frames
+from hpc_mlsm.archive.powder_settings import MeasuredPowderSettings
 from hpc_mlsm.archive.prediction_shard import read_prediction_shard, write_prediction_shard
 from hpc_mlsm.archive.predictions import Predictions
 from hpc_mlsm.runtime.events import SetAside
@@ -36,6 +38,7 @@ class PredictTask:
     folder: Path
     k: int
     coverage: float
+    powder: MeasuredPowderSettings
 
     @property
     def id(self) -> str:
@@ -73,7 +76,7 @@ def piece_name(start: int, stop: int) -> str:
 def predict_task(task: PredictTask) -> tuple[ShardRecord, tuple[SetAside, ...]]:
     """Predict the frames of one task and write their shard; runs on a worker."""
     index = load_index(task.index)
-    classifier = load_classifier(task.model)
+    classifier = load_classifier(task.model, task.powder)
     block = read_frames(index, task.start, task.stop)
     frames = np.arange(task.start, task.stop, dtype=np.int64)
     found = predict_block(classifier, index, block, frames, task.k, task.coverage)

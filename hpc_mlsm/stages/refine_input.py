@@ -50,7 +50,7 @@ def series_of_files(
     PatternError
         If it cannot be read, is not of PDFs, or no frame can be used.
     """
-    index = open_archive(paths, archive, assumed="pdf")
+    index = open_archive(paths, archive, assumed="pdf", one_by_one=True)
     return series_of_archive(index, [candidates] * index.n_frames, structures, settings)
 
 
@@ -71,7 +71,7 @@ def series_of_run(run: RunDirectory, settings: RefineSettings) -> SeriesInput:
     ranked: dict[str, list[Phases]] = {}
     for row in sorted(rows, key=lambda one: int(one["rank"])):
         ranked.setdefault(row["pattern"], []).append((row["structure_ids"][0],))
-    index = open_archive(list(dict.fromkeys(row["pattern"] for row in rows)), assumed="pdf")
+    index = open_archive(list(dict.fromkeys(row["pattern"] for row in rows)), assumed="pdf", one_by_one=True)
     bundle = load_bundle(run.model)
     structures = {key: bundle.structure(key) for phases in ranked.values() for one in phases for key in one}
     return series_of_archive(index, [ranked[name] for name in index.members], structures, settings)

@@ -12,6 +12,7 @@ from hpc_mlsm.models.bundle import WITH_TREES, bundle_info, read_manifest
 from hpc_mlsm.runtime.lock import LOCK_NAME
 from hpc_mlsm.runtime.lock_holder import process_start, read_holder
 from hpc_mlsm.stages import powder_status
+from hpc_mlsm.stages.archive import steps_of
 from hpc_mlsm.stages.archive_input import predictions_folder
 from hpc_mlsm.stages.evaluate import MODEL, load_evaluation
 from hpc_mlsm.stages.group import current_groups
@@ -34,12 +35,13 @@ class StageStatus:
 def run_status(run: RunDirectory, config: RunConfig) -> list[StageStatus]:
     """State of every stage, in their order."""
     if config.predict.model is not None:  # a run of an archive, which another one trained the model for
-        return [
-            _file_status("predict", predictions_folder(run) / INDEX),
-            _file_status("decompose", run.decomposition),
-            _file_status("refine", run.refinement / "refinement.nxs"),
-            _file_status("report", run.morning_report),
-        ]
+        made = {
+            "predict": predictions_folder(run) / INDEX,
+            "decompose": run.decomposition,
+            "refine": run.refinement / "refinement.nxs",
+            "report": run.morning_report,
+        }
+        return [_file_status(step, made[step]) for step in steps_of(config.predict)]
     return [
         _guarded("ingest", _ingest, run, config),
         _guarded("simulate", _simulate, run, config),

@@ -15,7 +15,7 @@ from hpc_mlsm.runtime.lock import RunLock
 from hpc_mlsm.runtime.sbatch import JobScript, expandable, gpus
 from hpc_mlsm.runtime.slurm_script import NANNY_MB
 from hpc_mlsm.runtime.submit import SubmittedJob, refuse_live_jobs, submit_chain
-from hpc_mlsm.stages.archive import STEPS as ARCHIVE_STEPS
+from hpc_mlsm.stages.archive import steps_of
 from hpc_mlsm.stages.run_directory import RunDirectory
 
 ONE_THREAD = frozenset({"ingest", "simulate"})
@@ -34,7 +34,7 @@ DRAIN_MARGIN = 0.8
 def stages_of(config: RunConfig) -> list[str]:
     """The stages that a run of this configuration has, in their order."""
     if config.predict.model is not None:
-        return list(ARCHIVE_STEPS)
+        return list(steps_of(config.predict))
     predict = ["predict"] if config.predict.patterns or config.predict.samples else []
     group = ["group"] if config.simulate.kind == "pdf" else []
     return ["ingest", "simulate", *group, "train", "evaluate", *predict, "report"]

@@ -17,7 +17,7 @@ GRID = np.arange(10.0)
 
 
 def _shard(folder, start, frames, rejects=()):
-    path = shard_path(folder, start, start + 10, "content", GRID)
+    path = shard_path(folder, start, start + 10, "content", GRID.tobytes())
     values = np.array(frames, dtype=np.float32)[:, None] + GRID.astype(np.float32)
     write_frame_shard(path, PreparedFrames(np.array(frames, dtype=np.int64), values, tuple(rejects)))
     return path
@@ -68,6 +68,8 @@ def test_a_series_is_read_across_shards_and_leaves_out_what_cannot_be_used(tmp_p
 
 def test_other_content_and_another_grid_have_other_names(tmp_path):
     names = {
-        shard_path(tmp_path, 0, 10, content, grid).name for content in ("one", "other") for grid in (GRID, GRID + 1)
+        shard_path(tmp_path, 0, 10, content, grid.tobytes()).name
+        for content in ("one", "other")
+        for grid in (GRID, GRID + 1)
     }
     assert len(names) == 4

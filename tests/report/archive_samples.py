@@ -47,7 +47,7 @@ def sample_answer(frames: int = 240, *, bare: bool = False) -> ArchiveAnswer:
         created=datetime(2026, 11, 28, 6, 30),
         names=[f"frame {k}" for k in range(frames)],
         axis=SeriesAxis("time", "min", np.linspace(0, 600, frames)),
-        r=what.grid.r,
+        grid=what.grid.r,
         classes=classes,
         top=order,
         probability=probability.astype(np.float32),
@@ -126,4 +126,4 @@ def _shown(answer, row, found):
     fit = CandidateFit(
         answer.label(1), curve, 1.0, 0.14, 0.99, {"a": (4.5937, "angstrom"), "u_iso": (0.008, "angstrom^2")}
     )
-    return ShownFit(f"frame {row}", f"{row * 2.5:.4g} min", answer.r, measured, fit)
+    return ShownFit(f"frame {row}", f"{row * 2.5:.4g} min", answer.grid, measured, fit)

@@ -1,7 +1,6 @@
 """Measured powder patterns are put to all models of a run, and what cannot be answered is set aside with its reason."""
 
 import csv
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,56 +9,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from nexusformat.nexus import nxload
+from powder_archives import CUBIC, GRID, TETRAGONAL, forest, measured, write_columns
 from typer.testing import CliRunner
 
 from hpc_mlsm.archive.powder_settings import MeasuredPowderSettings
 from hpc_mlsm.cli.main import app
-from hpc_mlsm.errors import BundleError, ConfigError, PatternError
-from hpc_mlsm.models.forest_bundle import Forest, ForestInfo, save_forest
-from hpc_mlsm.models.forest_rows import ForestRows
-from hpc_mlsm.models.forest_settings import ForestSettings
-from hpc_mlsm.models.peak_features import NOISY, find_peak_table
+from hpc_mlsm.errors import BundleError, ConfigError
+from hpc_mlsm.models.forest_bundle import save_forest
 from hpc_mlsm.models.powder_models import load_powder_model, load_powder_models
-from hpc_mlsm.runtime.inline import InlineExecutor
-from hpc_mlsm.stages.forests import train_forest
 from hpc_mlsm.stages.predict_powder import classify, write_results
 from hpc_mlsm.structures.labels import CRYSTAL_SYSTEMS
-
-GRID = (5.0, 0.04, 2001)
-WAVELENGTH = 1.54056
-X = GRID[0] + GRID[1] * np.arange(GRID[2])
-CUBIC, TETRAGONAL = CRYSTAL_SYSTEMS.index("cubic"), CRYSTAL_SYSTEMS.index("tetragonal")
-
-
-def lattice_pattern(a: float, c: float, x: np.ndarray = X, wavelength: float = WAVELENGTH) -> np.ndarray:
-    """Peaks of equal height at Bragg's angles of a primitive tetragonal lattice, as wide for every wavelength."""
-    index = np.arange(7)
-    h, k, m = [one.ravel() for one in np.meshgrid(index, index, index)]
-    inverse = np.unique(np.round(np.sqrt((h**2 + k**2) / a**2 + m**2 / c**2), 9))[1:]
-    sine = wavelength * inverse / 2
-    angles = 2 * np.degrees(np.arcsin(sine[sine < np.sin(np.radians(44))]))
-    width = 0.1 * wavelength / WAVELENGTH
-    return np.exp(-(((x[:, None] - angles) / width) ** 2)).sum(axis=1)
-
-
-def forest(kind: str, grid: tuple[float, float, int] = GRID, seed: int = 0) -> Forest:
-    rng = np.random.default_rng(seed)
-    labels = np.repeat([CUBIC, TETRAGONAL], 40)
-    lengths = rng.uniform(4.0, 6.0, len(labels))
-    ratios = np.where(labels == CUBIC, 1.0, rng.uniform(1.15, 1.5, len(labels)))
-    x = grid[0] + grid[1] * np.arange(grid[2])
-    patterns = np.array([lattice_pattern(a, a * ratio, x) for a, ratio in zip(lengths, ratios, strict=True)])
-    settings = ForestSettings(kind=kind, trees=30)  # type: ignore[arg-type]
-    rows = ForestRows.of(find_peak_table(patterns, x, NOISY).features(settings.kind), labels)
-    return Forest(
-        ForestInfo(CRYSTAL_SYSTEMS, grid, WAVELENGTH, settings, NOISY, "made for a test", {"cubic": 40}),
-        _grown(rows, settings),
-    )
-
-
-def _grown(rows: ForestRows, settings: ForestSettings) -> object:
-    with tempfile.TemporaryDirectory() as folder, InlineExecutor() as executor:
-        return train_forest(executor, rows, settings, Path(folder))
 
 
 @pytest.fixture(scope="module")
@@ -71,26 +30,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def measured(
-    a: float, c: float, wavelength: float = WAVELENGTH, end: float = 89.0, counts: float = 2000.0
-) -> tuple[np.ndarray, np.ndarray]:
-    """A pattern with counting noise over a sloping background, at other points than the models' grid."""
-    x = np.arange(4.0 if wavelength < 1 else 8.0, end, 0.02)
-    mean = counts * (lattice_pattern(a, c, x, wavelength) + 0.08 + 0.0015 * (90 - x))
-    return x, np.random.default_rng(7).poisson(mean).astype(float)
-
-
-def written(path: Path, x: np.ndarray, y: np.ndarray, head: str = "") -> Path:
-    path.write_text(head + "".join(f"{a:.5f} {b:.3f}\n" for a, b in zip(x, y, strict=True)))
-    return path
-
-
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     folder = tmp_path / "measured"
     folder.mkdir()
-    written(folder / "cube.xy", *measured(5.0, 5.0))
-    written(folder / "longer.xy", *measured(4.6, 6.1))
+    write_columns(folder / "cube.xy", *measured(5.0, 5.0))
+    write_columns(folder / "longer.xy", *measured(4.6, 6.1))
     return folder
 
 
@@ -111,7 +56,7 @@ def test_all_models_answer_side_by_side_and_are_right_about_lattices_they_never_
 
 
 def test_another_wavelength_gives_the_same_answer(models: Path, files: Path) -> None:
-    written(files / "cube.xy", *measured(5.0, 5.0, wavelength=0.709, end=40.0, counts=1e5))
+    write_columns(files / "cube.xy", *measured(5.0, 5.0, wavelength=0.709, end=40.0, counts=1e5))
     (files / "longer.xy").unlink()
     found = classify(load_powder_models(models), [files], replace(SETTINGS, wavelength=0.709))
     assert found.answers[0].labels.tolist() == [CUBIC, CUBIC]
@@ -152,12 +97,12 @@ def test_the_result_opens_as_a_plot_of_the_patterns(models: Path, files: Path, t
 
 def test_what_cannot_be_answered_is_set_aside_with_its_reason(models: Path, files: Path) -> None:
     x, y = measured(5.0, 5.0)
-    written(files / "short.xy", *measured(5.0, 5.0, end=30.0))
-    written(files / "backward.xy", np.concatenate([x[:90], x[60:]]), np.concatenate([y[:90], y[60:]]))
-    written(files / "gaps.xy", x, np.where(np.arange(len(x)) == 500, np.nan, y))
-    written(files / "negative.xy", x, y - 1500)
-    written(files / "zero.xy", x, 0 * y)
-    written(files / "radians.xy", np.radians(x), y)
+    write_columns(files / "short.xy", *measured(5.0, 5.0, end=30.0))
+    write_columns(files / "backward.xy", np.concatenate([x[:90], x[60:]]), np.concatenate([y[:90], y[60:]]))
+    write_columns(files / "gaps.xy", x, np.where(np.arange(len(x)) == 500, np.nan, y))
+    write_columns(files / "negative.xy", x, y - 1500)
+    write_columns(files / "zero.xy", x, 0 * y)
+    write_columns(files / "radians.xy", np.radians(x), y)
     (files / "none.xy").write_text("")
     (files / "prose.xy").write_text("there is no pattern here\n")
     found = classify(load_powder_models(models), [files], SETTINGS)
@@ -194,10 +139,3 @@ def test_models_that_differ_are_refused_with_the_difference(models: Path, tmp_pa
     with pytest.raises(BundleError, match="holds no model of powder patterns"):
         load_powder_model(tmp_path)
     assert load_powder_model(tmp_path / "two").two_theta.size == 1601
-
-
-@pytest.mark.parametrize("name", ["night.zip", "night.tar.gz", "night.h5::/entry/data"])
-def test_archives_are_refused_in_words(models: Path, tmp_path: Path, name: str) -> None:
-    (tmp_path / name.partition("::")[0]).write_bytes(b"PK")
-    with pytest.raises(PatternError, match="not classified yet"):
-        classify(load_powder_models(models), [tmp_path / name], SETTINGS)
