@@ -63,6 +63,12 @@ _CORRELATED = 3.0
 _QUARTER = 0.3186
 """Of a normal distribution's absolute values a quarter lie below so many standard deviations."""
 
+_TURNING = 2.0 / 3.0
+"""Share of the points of independent noise that are maxima or minima (Bienaymé 1874)."""
+
+_LEAST_TURNING = 0.06
+"""A pattern that turns less often shows peaks and no noise: files are a quarter of a degree coarse at most."""
+
 
 @dataclass(frozen=True, eq=False)
 class PeakTable:
@@ -127,7 +133,7 @@ def find_peak_table(
     for row, pattern in enumerate(patterns):
         _check_finite(pattern, row)
         smooth = pattern if window is None else np.correlate(pattern, window, mode="same")
-        noise = _noise(pattern, smooth, window, grid) if settings.noise_factor else None
+        noise = _noise(pattern, smooth, window, grid, settings) if settings.noise_factor else None
         peaks = _peaks_of(smooth, noise, settings)
         count[row] = len(peaks)
         if len(peaks):
@@ -175,20 +181,52 @@ def _noise(
     smooth: NDArray[np.floating],
     window: NDArray[np.float64] | None,
     grid: NDArray[np.float64],
+    settings: PeakSettings,
 ) -> NDArray[np.float64]:
     """Standard deviation of the noise that the filter leaves, at every point.
 
-    From neighbours, as if they were independent, and from smoothed points a filter's width apart, which are so even
-    where a file was smoothed or interpolated before; the larger counts. Peaks in crowded stretches raise the second,
-    which therefore counts for ``_CORRELATED`` times the first at most.
+    From neighbours that are independent, and from smoothed points a filter's width apart, which are so even where a
+    file was smoothed before; the larger counts. Peaks in crowded stretches raise the second, which therefore counts for
+    ``_CORRELATED`` times the first at most.
     """
     stretch = max(3, round(_STRETCH / float(grid[1] - grid[0])))
-    near = _spread(pattern, 1, stretch)
+    steps = _independent_steps(pattern, stretch)
+    near = _near(pattern, steps, stretch, window)
+    if steps > 1:  # what peaks alone do is no noise: it matters little where there are few
+        quiet = near[near > 0.0]
+        least = 0.5 * settings.min_prominence * float(smooth.max())
+        if not len(quiet) or settings.noise_factor * np.quantile(quiet, 0.25) < least:
+            near = _near(pattern, 1, stretch, window)
     if window is None:
         return near
-    near *= float(np.sqrt(np.square(window).sum()))
     far = _spread(smooth, len(window), stretch)
     return np.clip(far, near, _CORRELATED * near)
+
+
+def _near(
+    pattern: NDArray[np.floating], steps: int, stretch: int, window: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    """Noise after the filter, from neighbours so many steps apart: of values between them it averages nothing out."""
+    kept = 1.0 if window is None else min(1.0, float(np.sqrt(steps * np.square(window).sum())))
+    return kept * _spread(pattern, steps, stretch)
+
+
+def _independent_steps(pattern: NDArray[np.floating], stretch: int) -> int:
+    """How many steps apart values are independent: more than one where a coarser file was interpolated.
+
+    Noise goes up and down at two of three points, interpolated noise less often. The stretches that turn most often
+    are those where noise outweighs peaks.
+    """
+    slope = np.sign(np.diff(pattern))
+    turns = slope[1:] * slope[:-1]
+    n = len(turns) // stretch
+    blocks = turns[: n * stretch].reshape(n, stretch)
+    counted = (blocks != 0.0).sum(axis=1)
+    enough = counted >= max(30, stretch // 2)
+    if enough.sum() < 4:
+        return 1
+    share = float(np.quantile((blocks < 0.0).sum(axis=1)[enough] / counted[enough], 0.9))
+    return 1 if share < _LEAST_TURNING else max(1, int(_TURNING / share + 0.3))
 
 
 def _spread(values: NDArray[np.floating], lag: int, stretch: int) -> NDArray[np.float64]:

@@ -255,8 +255,8 @@ def test_a_tar_file_that_is_cut_short_gives_what_is_whole(tmp_path: Path) -> Non
 
 def test_what_is_an_archive_and_what_a_few_files(tmp_path: Path) -> None:
     folder = write_text(tmp_path / "folder", FRAMES)
-    assert not is_archive([folder])
-    assert is_archive(["a.h5::/x"])
-    assert is_archive([tmp_path / "a.tar.gz"])
+    assert not is_archive([folder], "pdf")
+    assert is_archive(["a.h5::/x"], "powder")
+    assert is_archive([tmp_path / "a.tar.gz"], "pdf")
     with pytest.raises(PatternError, match="an archive by itself"):
         open_archive([folder, "a.h5::/x"])

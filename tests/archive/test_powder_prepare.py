@@ -146,6 +146,18 @@ def test_noise_on_a_background_makes_next_to_no_peaks() -> None:
     assert prepared.flags == ()
 
 
+@pytest.mark.parametrize("step", [0.01, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15])
+def test_noise_makes_next_to_no_peaks_however_coarse_a_file_is(step: float) -> None:
+    rng = np.random.default_rng(6)
+    x = np.arange(10.0, 89.9, step)
+    clean = 0.2 + peaks_at(x, angles(CU), width=0.15, height=1.0)
+    noisy = [clean + rng.normal(0.0, 0.01, len(x)) for _ in range(5)]
+    counts = np.array([prepare_powder(measured(x, y), GRID, CU).peaks for y in noisy])
+    assert counts.min() >= len(D)
+    # By neighbouring points of the grid alone there are more than a hundred from 0.04° on.
+    assert counts.mean() < len(D) + 3
+
+
 @pytest.mark.parametrize("anode", ["Cu", "Co", "Mo"])
 def test_k_alpha2_is_taken_away_to_half_a_percent(anode: str) -> None:
     lines = ANODES[anode]

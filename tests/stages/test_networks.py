@@ -3,9 +3,13 @@
 import importlib.util
 import os
 import shutil
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from network_runs import command, ended, history, network_config, simulated
 from small_run import opened
@@ -103,6 +107,63 @@ def test_two_ranks_under_mpirun_train_the_network_of_one_process(run: Path, alon
     assert done.returncode == 0, done.stderr
     assert load_cnn(run / "models" / "cnn").info.metrics["ranks"] == 2
     assert_alike(run, alone)
+
+
+LONGER = ("train.cnn.epochs=10", "train.cnn.patience=10", "train.cnn.stall_s=60")
+
+
+def until_epoch(run: Path, epoch: int, words: list[str]) -> "subprocess.Popen[str]":
+    """Start a training, and wait until it has finished an epoch."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    started = subprocess.Popen(
+        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 200
+    while len(history(run)) < epoch:
+        assert started.poll() is None, started.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return started
+
+
+def test_the_command_goes_on_after_kill_9_to_exactly_the_same_weights(
+    run: Path, patterns: Path, tmp_path: Path
+) -> None:
+    undisturbed = Path(shutil.copytree(patterns, tmp_path / "undisturbed"))
+    assert ended(command(undisturbed, *LONGER)).returncode == 0
+    for epoch in (2, 5):
+        killed = until_epoch(run, epoch, command(run, *LONGER))
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.communicate()
+        assert epoch <= len(history(run)) < 10
+    done = ended(command(run, *LONGER))
+    assert done.returncode == 0, done.stderr
+    one, other = (load_cnn(folder / "models" / "cnn") for folder in (undisturbed, run))
+    assert other.info.metrics["resumed_from"] >= 5
+    assert [record["validation_loss"] for record in history(run)] == [
+        record["validation_loss"] for record in history(undisturbed)
+    ]
+    rows = np.random.default_rng(0).random((20, one.model.n_points))
+    np.testing.assert_array_equal(one.model.margins(rows), other.model.margins(rows))
+
+
+@pytest.mark.mpi
+@pytest.mark.skipif(shutil.which("mpirun") is None, reason="mpirun is not installed")
+@pytest.mark.skipif(importlib.util.find_spec("mpi4py") is None, reason="mpi4py is not installed")
+def test_a_rank_that_is_killed_under_mpirun_ends_the_others_and_the_command_goes_on(run: Path) -> None:
+    root = ["--allow-run-as-root"] if os.getuid() == 0 else []
+    words = ["mpirun", "-n", "2", "--oversubscribe", *root, *command(run, *LONGER)]
+    started = until_epoch(run, 2, words)
+    ranks = psutil.Process(started.pid).children(recursive=True)
+    next(one for one in ranks if one.environ().get("OMPI_COMM_WORLD_RANK") == "1").kill()
+    said, _ = started.communicate(timeout=100)
+    assert started.returncode != 0, said
+    assert not any(one.is_running() for one in ranks)
+    assert 2 <= len(history(run)) < 10
+    done = ended(words)
+    assert done.returncode == 0, done.stderr
+    assert [record["epoch"] for record in history(run)] == list(range(1, 11))
+    assert load_cnn(run / "models" / "cnn").info.metrics["resumed_from"] >= 2
 
 
 def assert_alike(run: Path, alone: Path) -> None:

@@ -2,6 +2,8 @@
 
 import csv
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
-from powder_archives import CUBIC, TETRAGONAL, WAVELENGTH, forest, frames, measured, write_columns, write_stack
+from powder_archives import CUBIC, GRID, TETRAGONAL, WAVELENGTH, forest, frames, measured, write_columns, write_stack
 from typer.testing import CliRunner
 
 from hpc_mlsm.archive.pattern import Pattern
@@ -25,7 +27,7 @@ from hpc_mlsm.archive.powder_settings import MeasuredPowderSettings
 from hpc_mlsm.archive.predictions import COLUMNS, NOT_JUDGED, Predictions
 from hpc_mlsm.cli.main import app
 from hpc_mlsm.config.load import parse_config
-from hpc_mlsm.errors import BundleError, PatternError
+from hpc_mlsm.errors import BundleError, PatternError, RunError
 from hpc_mlsm.models.forest_bundle import save_forest
 from hpc_mlsm.models.powder_models import load_powder_model
 from hpc_mlsm.runtime.events import ignore
@@ -217,7 +219,7 @@ def _called(*words: object) -> str:
 def test_a_bundle_and_a_run_answer_archives_on_the_command_line(tmp_path: Path, models: Path) -> None:
     stack = write_stack(tmp_path / "a.h5", X, Y)
     said = _called("predict", models / "forest", f"{stack}::/entry/data", "--out", tmp_path / "out", "--min-peaks", 5)
-    assert "shares of votes, not calibrated" in said
+    assert "shares of votes, not calibrated" in " ".join(said.split())
     run = RunDirectory(models.parent, "powder")
     run.save(parse_config({"simulate": {"kind": "powder"}, "executor": {"kind": "inline"}}))
     assert f"all models agree on {N} of {N} frames" in _called("predict", run.path, stack)
@@ -250,6 +252,52 @@ def test_the_network_and_the_settings_that_models_share_are_told_apart(models: P
     assert other.preparation != one.preparation
     with pytest.raises(BundleError, match="holds no trained model"):
         load_classifier(models, settings)
+
+
+def test_an_archive_run_ends_with_components_and_a_report_of_crystal_systems(tmp_path: Path, models: Path) -> None:
+    y = Y.copy()
+    y[2] = np.nan
+    stack, run = write_stack(tmp_path / "a.h5", X, y), RunDirectory(tmp_path / "run")
+    options = ["--set", "executor.kind=inline", "--set", "decompose.components=2", "--set", "decompose.starts=2"]
+    words = ["archive", stack, "--model", models / "forest", "--out", run.path, *options]
+    said = _called(*words)
+    assert [line.split(":")[0] for line in said.splitlines() if re.match("[a-z]+: ", line)] == [
+        "predict",
+        "decompose",
+        "report",
+    ]
+    table = pq.read_table(run.archive / "frames.parquet")
+    assert table["candidate_1"].to_pylist() == [
+        "" if k == 2 else ("cubic", "tetragonal")[k % 2] for k in range(N)
+    ]  # fmt: skip
+    assert table["verdict"].to_pylist() == ["set aside" if k == 2 else "not judged" for k in range(N)]
+    assert table.schema.metadata[b"calibrated"] == b"false"
+    with h5py.File(run.archive / "archive.nxs") as file:
+        assert file["entry/components/two_theta"].attrs["units"] == "degree"
+        assert file["entry/components/intensity"].shape == (2, GRID[2])
+        assert not file["entry/candidates"].attrs["calibrated"]
+        assert file["entry/weights/component_2"].shape == (N - 1,)
+        assert (
+            file["entry/components/candidates"].asstr()[0].split(" ")[0] in load_powder_model(models / "forest").classes
+        )
+    page = run.morning_report.read_text()
+    assert "votes and not calibrated" in page
+    assert "not judged" in page
+    assert "Refinement" not in page
+    shutil.rmtree(tmp_path / "run" / "reports")
+    assert "(unchanged)" in _called("archive", run.path, *options)
+    with pytest.raises(RunError, match="refined against PDFs only"):
+        CliRunner().invoke(app, [str(one) for one in [*words, "--only", "refine"]], catch_exceptions=False)
+
+
+def test_an_archive_run_needs_one_of_the_models_of_a_run(tmp_path: Path, models: Path) -> None:
+    RunDirectory(models.parent, "powder").save(parse_config({"simulate": {"kind": "powder"}}))
+    with pytest.raises(BundleError, match=r"has trained 2 models of powder patterns.*takes one, such as .*extra_trees"):
+        CliRunner().invoke(
+            app,
+            ["archive", "a.h5", "--model", str(models.parent), "--out", str(tmp_path / "run")],
+            catch_exceptions=False,
+        )
 
 
 @pytest.mark.slow
