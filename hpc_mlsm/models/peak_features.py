@@ -69,6 +69,9 @@ _TURNING = 2.0 / 3.0
 _LEAST_TURNING = 0.06
 """A pattern that turns less often shows peaks and no noise: files are a quarter of a degree coarse at most."""
 
+_EVEN = 0.3
+"""Noise of the quietest stretches is at least so much of that of middling ones; of counts on a background it is 0.4."""
+
 
 @dataclass(frozen=True, eq=False)
 class PeakTable:
@@ -133,7 +136,7 @@ def find_peak_table(
     for row, pattern in enumerate(patterns):
         _check_finite(pattern, row)
         smooth = pattern if window is None else np.correlate(pattern, window, mode="same")
-        noise = _noise(pattern, smooth, window, grid, settings) if settings.noise_factor else None
+        noise = _noise(pattern, smooth, window, grid) if settings.noise_factor else None
         peaks = _peaks_of(smooth, noise, settings)
         count[row] = len(peaks)
         if len(peaks):
@@ -181,7 +184,6 @@ def _noise(
     smooth: NDArray[np.floating],
     window: NDArray[np.float64] | None,
     grid: NDArray[np.float64],
-    settings: PeakSettings,
 ) -> NDArray[np.float64]:
     """Standard deviation of the noise that the filter leaves, at every point.
 
@@ -192,15 +194,18 @@ def _noise(
     stretch = max(3, round(_STRETCH / float(grid[1] - grid[0])))
     steps = _independent_steps(pattern, stretch)
     near = _near(pattern, steps, stretch, window)
-    if steps > 1:  # what peaks alone do is no noise: it matters little where there are few
-        quiet = near[near > 0.0]
-        least = 0.5 * settings.min_prominence * float(smooth.max())
-        if not len(quiet) or settings.noise_factor * np.quantile(quiet, 0.25) < least:
-            near = _near(pattern, 1, stretch, window)
+    if steps > 1 and not _is_even(near):
+        near = _near(pattern, 1, stretch, window)
     if window is None:
         return near
     far = _spread(smooth, len(window), stretch)
     return np.clip(far, near, _CORRELATED * near)
+
+
+def _is_even(noise: NDArray[np.float64]) -> bool:
+    """Whether it is much the same all over, as noise is, and peaks without noise are not."""
+    measured = noise[noise > 0.0]
+    return bool(len(measured)) and bool(np.quantile(measured, 0.05) >= _EVEN * np.median(measured))
 
 
 def _near(
