@@ -41,7 +41,13 @@ N = len(few_entries()) - len(FEW.added)
 
 QUICK = Politeness(bandwidth_kib_s=0, pause_s=0.0, silence_s=10, tries=2)
 SMALL = ("simulate.variants=10", "train.boosted.rounds=30", "train.boosted.early_stopping_rounds=2")
-JOBS = ("executor.kind=slurm", "executor.workers=2", "executor.interface=lo", "executor.memory_per_worker_mb=700")
+JOBS = (
+    "executor.kind=slurm",
+    "executor.workers=2",
+    "executor.interface=lo",
+    "executor.memory_per_worker_mb=700",
+    "train.workers=1",  # so that the program that is killed is the one that trains
+)
 
 
 @dataclass(frozen=True)
