@@ -245,5 +245,13 @@ def _spread(values: NDArray[np.floating], lag: int, stretch: int) -> NDArray[np.
         part = size[start : start + stretch]
         part = part[part > 0.0]
         last = len(values) if start + stretch >= len(size) else start + stretch + lag
-        spread[start + lag if start else 0 : last] = np.quantile(part, 0.25) / _QUARTER if len(part) > 2 else 0.0
+        spread[start + lag if start else 0 : last] = _first_quarter(part) / _QUARTER if len(part) > 2 else 0.0
     return spread / np.sqrt(6.0)
+
+
+def _first_quarter(values: NDArray[np.float64]) -> float:
+    """``np.quantile(values, 0.25)`` at a tenth of its cost, which there is that of few values."""
+    place = 0.25 * (len(values) - 1)
+    below = int(place)
+    low, high = np.partition(values, (below, below + 1))[below : below + 2]
+    return float(low + (high - low) * (place - below))
