@@ -48,9 +48,15 @@ def run_status(run: RunDirectory, config: RunConfig) -> list[StageStatus]:
         *([_guarded("group", _group, run, config)] if config.simulate.kind == "pdf" else []),
         _guarded("train", _train, run, config),
         _guarded("evaluate", _evaluate, run, config),
-        _file_status("predict", run.predictions / "predictions.csv"),
+        _file_status("predict", _answers(run)),
         _file_status("report", run.report),
     ]
+
+
+def _answers(run: RunDirectory) -> Path:
+    """Table of the answers on single patterns, or on the frames of an archive of powder patterns."""
+    frames = run.predictions / "archive" / "frames.csv"
+    return frames if frames.exists() else run.predictions / "predictions.csv"
 
 
 def holder(run: RunDirectory) -> str | None:

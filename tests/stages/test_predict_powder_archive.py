@@ -1,6 +1,7 @@
 """Archives of powder patterns, whatever their form, get the answers that their patterns get one by one."""
 
 import csv
+import importlib.util
 import os
 import re
 import shutil
@@ -28,6 +29,9 @@ from hpc_mlsm.archive.predictions import COLUMNS, NOT_JUDGED, Predictions
 from hpc_mlsm.cli.main import app
 from hpc_mlsm.config.load import parse_config
 from hpc_mlsm.errors import BundleError, PatternError, RunError
+from hpc_mlsm.models.cnn_bundle import CnnBundle, CnnInfo, save_cnn
+from hpc_mlsm.models.cnn_model import CnnModel
+from hpc_mlsm.models.cnn_settings import CnnSettings
 from hpc_mlsm.models.forest_bundle import save_forest
 from hpc_mlsm.models.powder_models import load_powder_model
 from hpc_mlsm.runtime.events import ignore
@@ -35,6 +39,7 @@ from hpc_mlsm.stages import predict_archive
 from hpc_mlsm.stages.context import open_run
 from hpc_mlsm.stages.predict_archive import ArchiveSummary, read_predictions
 from hpc_mlsm.stages.run_directory import RunDirectory
+from hpc_mlsm.structures.labels import CRYSTAL_SYSTEMS
 
 N = 12
 X, Y = frames(N)
@@ -307,6 +312,28 @@ def test_workers_give_what_one_process_gives(tmp_path: Path, models: Path) -> No
     _, inline = predicted(tmp_path / "one", stack, models / "forest")
     _, local = predicted(tmp_path / "two", stack, models / "forest", "executor.kind=local", "executor.workers=2")
     same(inline, local)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="tensorflow is not installed (extra cnn)")
+@pytest.mark.usefixtures("few_frames_a_task")
+def test_a_network_has_calibrated_probabilities_the_same_on_any_executor(tmp_path: Path) -> None:
+    from hpc_mlsm.models.cnn_networks import build_network
+
+    settings = CnnSettings(widths=(8, 16), device="cpu", threads=1)
+    weights = build_network(settings, GRID[2], len(CRYSTAL_SYSTEMS)).get_weights()
+    rows = dict.fromkeys(CRYSTAL_SYSTEMS, 1)
+    info = CnnInfo(CRYSTAL_SYSTEMS, GRID, WAVELENGTH, 1.0, "made for a test", rows, {"background": True})
+    model = CnnModel.of(settings, GRID[2], len(CRYSTAL_SYSTEMS), weights)
+    save_cnn(CnnBundle(info, model), tmp_path / "cnn")
+    stack = write_stack(tmp_path / "a.h5", X, Y)
+    _, inline = predicted(tmp_path / "one", stack, tmp_path / "cnn", "predict.top_k=7")
+    _, local = predicted(tmp_path / "two", stack, tmp_path / "cnn", "predict.top_k=7", "executor.kind=local")
+    same(inline, local)
+    assert inline.calibrated
+    # The network learnt patterns with their background, and so is asked about them.
+    expected = one_by_one(tmp_path / "cnn")
+    np.testing.assert_allclose(inline.probabilities, -np.sort(-expected, axis=1), atol=1e-5)
 
 
 KILLED = """
