@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpc_mlsm.archive.frames import ArchiveIndex
 from hpc_mlsm.archive.predictions import Predictions
@@ -40,47 +41,65 @@ def archive_answers(
     for archive in archives:
         try:
             run = RunDirectory(archive)
-            index, before = predict_archive.read_predictions(predictions_folder(run))
-            again, after = _predicted_again(context, run)
-            if again.n_frames < index.n_frames:
-                raise RunError(f"{archive}: the archive has {again.n_frames} frames now, and had {index.n_frames}")
-            both = before.usable & after.usable[: len(before)]
-            frames += int(both.sum())
-            models = model_of(run), model_of(context.run)
-            answers += _different(archive, index, models, before, after, np.flatnonzero(both), into)
+            found = answered_twice(context, run, predictions_folder(run), context.run.model)
+            frames += len(found.rows)
+            answers += _different(archive, found, (model_of(run), model_of(context.run)), into)
         except HpcMlsmError as error:
             context.note(STAGE, f"{archive} is passed over: {error}")
     return frames, tuple(answers)
 
 
-def _predicted_again(context: RunContext, run: RunDirectory) -> tuple[ArchiveIndex, Predictions]:
-    """Predictions of an archive run's archive by the model of now."""
+@dataclass(frozen=True)
+class TwoAnswers:
+    """Predictions of an archive by two models, and the frames that have an answer of both."""
+
+    index: ArchiveIndex
+    before: Predictions
+    after: Predictions
+    rows: NDArray[np.int64]
+
+
+def answered_twice(context: RunContext, run: RunDirectory, predictions: Path, model: Path) -> TwoAnswers:
+    """The predictions that an archive run holds in a folder, and those by a model of now.
+
+    Raises
+    ------
+    HpcMlsmError
+        If there are none, or the archive cannot be read or has lost frames.
+    """
+    index, before = predict_archive.read_predictions(predictions)
+    again, after = _predicted_again(context, run, predictions, model)
+    if again.n_frames < index.n_frames:
+        raise RunError(f"{run.path}: the archive has {again.n_frames} frames now, and had {index.n_frames}")
+    both = before.usable & after.usable[: len(before)]
+    return TwoAnswers(index, before, after, np.flatnonzero(both))
+
+
+def _predicted_again(
+    context: RunContext, run: RunDirectory, predictions: Path, model: Path
+) -> tuple[ArchiveIndex, Predictions]:
+    """Predictions of an archive run's archive by a model of now."""
     settings = run.load().predict
     if not settings.patterns:
         raise RunError(f"{run.path} does not say what archive it is of (predict.patterns)")
-    name = hashlib.sha256(str(run.path.resolve()).encode()).hexdigest()[:12]
+    name = hashlib.sha256(str(predictions.resolve()).encode()).hexdigest()[:12]
     folder = context.run.path / "updates" / "archives" / name
     usual = context.config
     context.config = replace(usual, predict=settings)
     try:
-        predict_archive.run(context, settings.patterns, context.run.model, folder)
+        predict_archive.run(context, settings.patterns, model, folder)
     finally:
         context.config = usual
     return predict_archive.read_predictions(folder)
 
 
 def _different(
-    archive: Path,
-    index: ArchiveIndex,
-    models: tuple[Bundle, Bundle],
-    before: Predictions,
-    after: Predictions,
-    rows: Sequence[int] | np.ndarray,
-    into: Mapping[str, set[str]],
+    archive: Path, twice: TwoAnswers, models: tuple[Bundle, Bundle], into: Mapping[str, set[str]]
 ) -> list[ChangedAnswer]:
-    """Of these rows, those whose first class is another one."""
+    """The frames whose first class is another one."""
     found = []
-    for row in rows:
+    before, after = twice.before, twice.after
+    for row in twice.rows:
         old = models[0].classes[before.classes[row, 0]]
         new = models[1].classes[after.classes[row, 0]]
         if new.class_id == old.class_id or new.class_id in into.get(old.class_id, ()):
@@ -88,7 +107,7 @@ def _different(
         found.append(
             ChangedAnswer(
                 predictions=str(archive),
-                frame=index.name(int(before.frames[row])),
+                frame=twice.index.name(int(before.frames[row])),
                 class_before=old.class_id,
                 formula_before=old.representative_member.formula,
                 class_now=new.class_id,

@@ -75,12 +75,15 @@ def run(context: RunContext) -> UpdateSummary:
 
 def _answers(context: RunContext, paths: Sequence[Path], record: UpdateRecord) -> tuple[int, tuple[ChangedAnswer, ...]]:
     """Frames that were classified before: how many, and those that now get another answer."""
+    archives = context.config.update.archives
     if context.config.simulate.kind == "powder":
-        from hpc_mlsm.stages.update_powder import changed_powder_answers
+        from hpc_mlsm.stages.update_powder import changed_archive_answers, changed_powder_answers
 
-        return changed_powder_answers(context, paths)
+        frames, answers = changed_powder_answers(context, paths)
+        more, others = changed_archive_answers(context, archives)
+        return frames + more, (*answers, *others)
     frames, answers = changed_answers(context, paths, record.events)
-    if archives := context.config.update.archives:
+    if archives:
         from hpc_mlsm.stages.archive_answers import archive_answers
 
         more, others = archive_answers(context, archives, record.events)

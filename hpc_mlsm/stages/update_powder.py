@@ -10,7 +10,15 @@ from hpc_mlsm.archive.powder_answers_file import StoredAnswers, read_answers_nex
 from hpc_mlsm.config.fingerprint import fingerprint
 from hpc_mlsm.errors import HpcMlsmError
 from hpc_mlsm.evaluation.fold_scores import CrossValidation
-from hpc_mlsm.models.powder_models import PowderModel, bundle_hashes, load_powder_models
+from hpc_mlsm.models.powder_models import (
+    PowderModel,
+    bundle_hashes,
+    load_powder_model,
+    load_powder_models,
+    powder_folders,
+)
+from hpc_mlsm.stages.archive_answers import TwoAnswers, answered_twice
+from hpc_mlsm.stages.archive_input import predictions_folder
 from hpc_mlsm.stages.context import RunContext
 from hpc_mlsm.stages.cross_validate import load_study
 from hpc_mlsm.stages.run_directory import RunDirectory
@@ -66,6 +74,45 @@ def changed_powder_answers(context: RunContext, predictions: Sequence[Path]) -> 
         for model in asked:
             found += _changed(path, stored, model)
     return frames, tuple(found)
+
+
+def changed_archive_answers(context: RunContext, archives: Sequence[Path]) -> tuple[int, tuple[ChangedAnswer, ...]]:
+    """Classify the frames of archive runs by the models of now, and compare with the answers of the same names there.
+
+    Archives that cannot be read, and models that have no answers there, are passed over with a note.
+    """
+    frames, found = 0, []
+    for archive in archives:
+        run, most = RunDirectory(archive), 0
+        for folder in powder_folders(context.run.path / "models"):
+            try:
+                twice = answered_twice(context, run, predictions_folder(run) / folder.name, folder)
+            except HpcMlsmError as error:
+                context.note(STAGE, f"{archive} is passed over by model {folder.name}: {error}")
+                continue
+            most = max(most, len(twice.rows))
+            found += _changed_frames(archive, twice, load_powder_model(folder))
+        frames += most
+    return frames, tuple(found)
+
+
+def _changed_frames(archive: Path, twice: TwoAnswers, model: PowderModel) -> list[ChangedAnswer]:
+    before, after = twice.before, twice.after
+    return [
+        ChangedAnswer(
+            predictions=str(archive),
+            frame=twice.index.name(int(before.frames[row])),
+            class_before=model.classes[before.classes[row, 0]],
+            formula_before="",
+            class_now=model.classes[after.classes[row, 0]],
+            formula_now="",
+            probability_before=float(before.probabilities[row, 0]),
+            probability_now=float(after.probabilities[row, 0]),
+            model=model.name,
+        )
+        for row in twice.rows
+        if before.classes[row, 0] != after.classes[row, 0]
+    ]
 
 
 def _can_be_asked(context: RunContext, path: Path, stored: StoredAnswers, model: PowderModel) -> bool:

@@ -20,7 +20,17 @@ from hpc_mlsm.config.run_config import RunConfig
 from hpc_mlsm.errors import StoreError
 from hpc_mlsm.models.powder_models import bundle_hashes, load_powder_models
 from hpc_mlsm.runtime.events import Event, Note
-from hpc_mlsm.stages import cross_validate, evaluate, ingest, predict_powder, simulate, train, update
+from hpc_mlsm.stages import (
+    cross_validate,
+    evaluate,
+    ingest,
+    predict_powder,
+    predict_powder_archive,
+    simulate,
+    train,
+    update,
+)
+from hpc_mlsm.stages.predict_archive import read_predictions
 from hpc_mlsm.store.patterns import PatternStore
 from hpc_mlsm.structures.labels import system_index
 from hpc_mlsm.structures.starter import starter_set
@@ -145,6 +155,32 @@ def test_patterns_that_a_model_now_answers_otherwise_are_named(copied: Path) -> 
         expected |= {(model.name, stored.names[row], model.classes[old[row]], model.classes[new[row]]) for row in rows}
     assert record.frames == len(stored.names)
     assert {(one.model, one.frame, one.class_before, one.class_now) for one in record.answers} == expected
+    assert expected
+
+
+def test_frames_of_archives_that_a_model_now_answers_otherwise_are_named(copied: Path, tmp_path: Path) -> None:
+    own = ("predict.powder.wavelength=1.54056", "predict.powder.min_peaks=3")
+    night = tmp_path / "night.zip"
+    shutil.make_archive(str(night.with_suffix("")), "zip", copied / "night")
+    archive = tmp_path / "archive"
+    shutil.copytree(copied / "run" / "models", archive / "models")
+    with opened(archive, config_of(copied / "cifs", f"predict.patterns=[{night}]", *own)) as context:
+        predict_powder_archive.run(context, [night])
+    old = {name: read_predictions(archive / "predictions" / "archive" / name) for name in ("forest", "extra_trees")}
+    second_revision(copied / "cifs")
+    with opened(copied / "run", config_of(copied / "cifs", f"update.archives=[{archive}]")) as context:
+        record = update.run(context).record
+    with opened(archive, config_of(copied / "cifs", f"predict.patterns=[{night}]", *own)) as context:
+        shutil.rmtree(archive / "models")
+        shutil.copytree(copied / "run" / "models", archive / "models")
+        predict_powder_archive.run(context, [night], tmp_path / "again")
+    expected = set()
+    for name, (index, before) in old.items():
+        after = read_predictions(tmp_path / "again" / name)[1]
+        rows = np.flatnonzero(before.usable & after.usable & (before.classes[:, 0] != after.classes[:, 0]))
+        expected |= {(name, index.name(int(before.frames[row]))) for row in rows}
+    told = {(one.model, one.frame) for one in record.answers if one.predictions == str(archive)}
+    assert told == expected
     assert expected
 
 
