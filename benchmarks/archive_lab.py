@@ -34,16 +34,16 @@ from hpc_mlsm.stages.archive import STEPS
 from hpc_mlsm.stages.run_directory import RunDirectory
 from hpc_mlsm.structures.starter import starter_set
 
-SETTINGS = ("refine.budget.fits=300", "executor.kind=inline")
+SETTINGS = ("refine.budget.fits=60", "executor.kind=inline")
 COMPARED = ("archive/frames.csv", "archive/components.csv")
-AFTER = {"predict": 2, "refine": 1}
+AFTER = {"predict": 1, "refine": 1}
 """How many tasks of a step are finished before a node is killed."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--frames", type=int, default=20_000)
+    parser.add_argument("--frames", type=int, default=24_000)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
@@ -92,7 +92,7 @@ def _disturbed(folder: Path, run: Path, stack: Path, model: Path, sets: list[str
 
 
 def _site() -> dict[str, Any]:
-    usual = {"memory": "3G", "walltime": "00:30:00", "cpus_per_task": 2}
+    usual = {"memory": "6G", "walltime": "00:30:00", "cpus_per_task": 2}
     workers = {"executor": "slurm", "workers": 3, "worker_memory": "2G"}
     stages = {step: dict(usual) for step in STEPS}
     stages["predict"] |= workers
