@@ -27,6 +27,7 @@ KNOWN_STRETCH = 0.05
 """A component of less weight in a frame says nothing of how it is stretched there."""
 
 MOST_PANELS = 12
+FIRST_PANELS = ("scale", "a", "b", "c", "alpha", "beta", "gamma")
 APART = 8.0
 """Values of two structures that lie so many times their own spread apart get panels of their own."""
 
@@ -179,7 +180,8 @@ def _panels(answer: ArchiveAnswer) -> list[tuple[str, list[RefinedValues]]]:
     panels: list[tuple[str, list[RefinedValues]]] = [("$R_\\mathrm{w}$ (1)", [])]
     kept = [one for one in found if one.structure in shown]
     kept = [one for k, one in enumerate(kept) if not any(_same(one, before) for before in kept[:k])]
-    for name in dict.fromkeys(one.name for one in kept):
+    names = dict.fromkeys([*FIRST_PANELS, *(one.name for one in kept)])
+    for name in [one for one in names if any(own.name == one for own in kept)]:
         series = [one for one in kept if one.name == name]
         label = f"{parameter_figure(name)} ({unit(series[0].unit) or '1'})"
         panels += [(label, [one]) for one in series] if _far_apart(series) else [(label, series)]
