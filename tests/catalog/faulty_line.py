@@ -76,7 +76,7 @@ def _down(server: socket.socket, client: socket.socket, line: Line, number: int,
                 client.sendall(data[: fault.after - line.carried[number]])
                 line.carried[number] = fault.after
                 if fault.kind == "cut":
-                    _shut(client)
+                    client.shutdown(socket.SHUT_WR)  # and not close, which would take back what is still on its way
                     _shut(server)
                 return
             client.sendall(data)
