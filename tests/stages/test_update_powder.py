@@ -158,6 +158,7 @@ def test_patterns_that_a_model_now_answers_otherwise_are_named(copied: Path) -> 
     assert expected
 
 
+@pytest.mark.slow
 def test_frames_of_archives_that_a_model_now_answers_otherwise_are_named(copied: Path, tmp_path: Path) -> None:
     own = ("predict.powder.wavelength=1.54056", "predict.powder.min_peaks=3")
     night = tmp_path / "night.zip"
