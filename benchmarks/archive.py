@@ -25,7 +25,7 @@ from hpc_mlsm.models.bundle import load_bundle
 from hpc_mlsm.scattering.normalise import standardise
 
 SIZES = (1_000, 10_000, 100_000)
-PUBLISHED_FRAMES = 40
+PUBLISHED_FRAMES = 200
 _CHILD = """
 import json, resource, sys, time
 from pathlib import Path
@@ -39,7 +39,7 @@ raw = {"executor": {"kind": kind} | ({"workers": int(workers)} if kind == "local
 with open_run(RunDirectory(Path(run)), parse_config(raw), ignore) as context:
     if kind == "local":
         context.executor.capacity
-    predict_archive.load_classifier(Path(bundle).resolve(), context.config.predict.powder)
+    _ = predict_archive.load_classifier(Path(bundle).resolve(), context.config.predict.powder).bundle.booster
     start, cpu = time.perf_counter(), time.process_time()
     summary = predict_archive.run(context, [archive], Path(bundle))
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu

@@ -110,10 +110,13 @@ def known_curves(files: Sequence[Path], grid: NDArray[np.float64]) -> NDArray[np
 def _taken_apart(
     context: RunContext, series: FrameSeries, grid: NDArray[np.float64], known: NDArray[np.float64]
 ) -> Decomposition:
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     settings = context.config.decompose
     with stage_events(context.on_event, STAGE, n_tasks=1, units="frames", n_units=len(series)) as listener:
         start = time.monotonic()
-        found = decompose(series.rows, len(series), len(grid), settings, known if len(known) else None, r=grid)
+        with threadpool_limits(1):  # another number of threads rounds in another way
+            found = decompose(series.rows, len(series), len(grid), settings, known if len(known) else None, r=grid)
         listener(finished(STAGE, "factorise", len(series), time.monotonic() - start))
     return found
 
