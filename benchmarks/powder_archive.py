@@ -44,11 +44,12 @@ with open_run(RunDirectory(Path(run)), parse_config(raw), ignore) as context:
     if kind == "local":
         context.executor.capacity
     predict_archive.load_classifier(Path(model).resolve(), context.config.predict.powder)
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     summary = predict_archive.run(context, [archive], Path(model))
-    seconds = time.perf_counter() - start
+    seconds, busy = time.perf_counter() - start, time.process_time() - busy
 usage = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-print(json.dumps({"seconds": seconds, "peak_mb": usage / 1e3, "set_aside": summary.set_aside}))
+found = {"seconds": seconds, "core_seconds": busy, "peak_mb": usage / 1e3, "set_aside": summary.set_aside}
+print(json.dumps(found))
 """
 
 
@@ -103,6 +104,8 @@ def _of_model(
         command += [asked.kind, str(asked.workers)]
         done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ)
         found = json.loads(done.stdout.splitlines()[-1])
+        if asked.kind == "local":
+            del found["core_seconds"]  # those of the workers are not seen
         rate = size / found["seconds"]
         rows.append(
             {
