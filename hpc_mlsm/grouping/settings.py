@@ -24,8 +24,8 @@ class GroupSettings:
     memory_mb : int
         Memory (MiB) for one process that correlates: half for pattern blocks, half for the pairs found.
     prune : bool
-        Leave out what short bounds prove to be below the threshold, where a sample says that this is faster; the result
-        is the same.
+        Leave out what short bounds prove to be below the threshold, where there are a thousand new patterns at least
+        and a sample says that this is faster; the result is the same.
     device : {"auto", "cpu", "cuda"}
         Where patterns are correlated; ``auto`` takes a GPU where CuPy finds one.
     """
