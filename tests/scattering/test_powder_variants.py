@@ -30,6 +30,8 @@ VARIED = PowderSettings(
     hump=(0.0, 0.1),
     hump_centre=(15.0, 35.0),
     hump_width=(5.0, 20.0),
+    impurity=(0.0, 0.1),
+    impurity_lines=(0.0, 4.0),
     counts=(100.0, 1e5),
 )
 TRANSFORMED = {"size": lambda x: 1 / x, "march": np.log, "counts": np.log, "caglioti_w": np.sqrt}
@@ -82,7 +84,17 @@ def test_the_base_is_undisturbed_and_as_wide_as_the_middle_of_the_range() -> Non
     assert found.caglioti_w == np.mean(VARIED.caglioti_w)
     assert found.exponent == 3.0
     assert found.march == 1.0
-    for name in ("size", "microstrain", "zero_shift", "sample_shift", "background", "hump", "counts", "u_change"):
+    for name in (
+        "size",
+        "microstrain",
+        "zero_shift",
+        "sample_shift",
+        "background",
+        "hump",
+        "impurity",
+        "counts",
+        "u_change",
+    ):
         assert getattr(found, name) == 0.0, name
 
 
