@@ -17,7 +17,7 @@ from hpc_mlsm.runtime.events import (
 
 @dataclass
 class StageAccount:
-    """One stage, over all its sittings; it has several where it was stopped and went on.
+    """What a stage made of one kind, over all its sittings; it has several where it was stopped and went on.
 
     Attributes
     ----------
@@ -64,10 +64,14 @@ class StageAccount:
 
 
 class Accounts:
-    """A listener that keeps an account of every stage. A sitting that was killed lasts until its last event."""
+    """A listener that keeps an account of every stage. A sitting that was killed lasts until its last event.
+
+    A stage that makes different things one after the other (trees, then patterns looked at) has an account for each.
+    """
 
     def __init__(self) -> None:
-        self._stages: dict[str, StageAccount] = {}
+        self._accounts: dict[tuple[str, str], StageAccount] = {}  # by stage and units, in the order they began
+        self._latest: dict[str, StageAccount] = {}  # by stage
         self._sitting: StageStarted | None = None
         self._last = 0.0
 
@@ -84,10 +88,12 @@ class Accounts:
         if isinstance(event, StageStarted):
             self._end()
             self._sitting = event
-            self._stages.setdefault(event.stage, StageAccount(event.stage, event.units)).sittings += 1
+            opened = StageAccount(event.stage, event.units)
+            self._latest[event.stage] = self._accounts.setdefault((event.stage, event.units), opened)
+            self._latest[event.stage].sittings += 1
         if self._sitting is not None and event.stage == self._sitting.stage:
             self._last = event.time
-        account = self._stages.get(event.stage)
+        account = self._latest.get(event.stage)
         if account is None:
             return
         if isinstance(event, TaskFinished):
@@ -104,14 +110,14 @@ class Accounts:
     def stages(self) -> list[StageAccount]:
         """The accounts in the order in which the stages began first; of a stage that is going on, until now."""
         self._end(going_on=True)
-        return list(self._stages.values())
+        return list(self._accounts.values())
 
     def _end(self, *, going_on: bool = False) -> None:
         """Put the time of the present sitting on its account."""
         began = self._sitting
         if began is None:
             return
-        account, seconds = self._stages[began.stage], max(self._last - began.time, 0.0)
+        account, seconds = self._latest[began.stage], max(self._last - began.time, 0.0)
         account.seconds += seconds
         account.worker_s += began.workers * seconds
         account.core_s += began.cores * seconds

@@ -75,3 +75,12 @@ def test_stages_keep_the_order_in_which_they_began() -> None:
     group = StageStarted(stage="group", n_tasks=1, units="structures", n_units=5, time=7)
     found = Accounts.of([started(0), ended(5), group]).stages()
     assert [one.stage for one in found] == ["simulate", "group"]
+
+
+def test_a_stage_that_makes_different_things_has_an_account_for_each() -> None:
+    looked_at = StageStarted(stage="simulate", n_tasks=1, units="structures", n_units=5, time=20)
+    found = Accounts.of(
+        [started(0), task(5), ended(10), looked_at, task(22), ended(24), started(30), ended(31)]
+    ).stages()
+    assert [(one.units, one.n_units, one.sittings) for one in found] == [("patterns", 100, 2), ("structures", 100, 1)]
+    assert [one.seconds for one in found] == pytest.approx([11, 4])
