@@ -113,15 +113,21 @@ def rows_to_grid(
         raise _overflow(like)
     _check_range(like, r, grid, low_r_allowance, notes)
     _check_spacing(like, r, grid, notes)
-    refuse(~(np.abs(y).max(axis=1) < LARGEST), lambda one, _: _overflow(one))
-    inside = y[:, (r >= grid[0]) & (r <= grid[-1])]
+    refuse(_too_large(y), lambda one, _: _overflow(one))
+    within = (r >= grid[0]) & (r <= grid[-1])
+    inside = y if within.all() else y[:, within]
     still = inside.max(axis=1) == inside.min(axis=1) if inside.size else np.ones(len(y), dtype=bool)
     refuse(still, lambda one, row: _constant(one, float(inside[row, 0]) if inside.size else 0.0, grid))
     values = _splined(like, r, y if scale == 1.0 else y * scale, grid)
     below = grid < r[0]
     values[:, below] = (y[:, :1] * scale) * (grid[below] / r[0])
-    refuse(~(np.abs(values).max(axis=1) < LARGEST), lambda one, _: _overflow(one))
+    refuse(_too_large(values), lambda one, _: _overflow(one))
     return values, tuple(notes), wrong
+
+
+def _too_large(y: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rows are not finite, or reach too far."""
+    return ~((y.max(axis=1) < LARGEST) & (y.min(axis=1) > -LARGEST))
 
 
 def _splined(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from hpc_mlsm.models.boosted_setup import Rows, binned, parameters, refuse_missi
 from hpc_mlsm.models.checkpoints import Checkpoint, load_checkpoint
 from hpc_mlsm.models.peers import ALONE, Peers
 from hpc_mlsm.models.settings import BoostedSettings
+from hpc_mlsm.models.trees import Trees
 
 if TYPE_CHECKING:
     import xgboost
@@ -191,6 +192,27 @@ def predict_margins(booster: "xgboost.Booster", patterns: NDArray[np.float32], n
         piece = np.ascontiguousarray(patterns[start : start + batch], dtype=np.float32)
         out[start : start + batch] = booster.inplace_predict(piece, predict_type="margin", validate_features=False)
     return out
+
+
+def margins_of(model: bytes, n_classes: int) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """What computes the scores of a saved model, as ``predict_margins`` does and with the same result, but faster.
+
+    XGBoost is only asked where trees have too many leaves for ``Trees``, or rows have NaN.
+    """
+    trees = Trees.of(model)
+
+    @cache
+    def booster() -> "xgboost.Booster":
+        import xgboost
+
+        return xgboost.Booster(model_file=bytearray(model))
+
+    def margins(patterns: NDArray[np.float32]) -> NDArray[np.float32]:
+        if trees is None or trees.points != patterns.shape[1] or np.isnan(patterns).any():
+            return predict_margins(booster(), patterns, n_classes)
+        return trees.margins(patterns)
+
+    return margins
 
 
 def staged_losses(booster: "xgboost.Booster", rows: Rows, n_classes: int) -> tuple[float, ...]:

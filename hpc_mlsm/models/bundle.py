@@ -7,6 +7,7 @@ manifest is: until then all files of the old one are there, and a reader gets ei
 import hashlib
 import io
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -22,7 +23,7 @@ from hpc_mlsm import __version__
 from hpc_mlsm.durable import is_stale_part, write_durably
 from hpc_mlsm.errors import BundleError
 from hpc_mlsm.models import classes as class_table
-from hpc_mlsm.models.boosted import predict_margins
+from hpc_mlsm.models.boosted import margins_of
 from hpc_mlsm.models.classes import ClassEntry
 from hpc_mlsm.models.retrieval import Retrieval
 from hpc_mlsm.models.trust import RECALIBRATE, Answers, Neighbours, Trust, judge, pooled
@@ -103,8 +104,13 @@ class Bundle:
         booster.load_model(bytearray(self.model))
         return booster
 
+    @cached_property
+    def margins(self) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+        """Untransformed scores (rows, classes) of standardised patterns."""
+        return margins_of(self.model, self.info.n_classes)
+
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "booster"}
+        return {key: value for key, value in self.__dict__.items() if key not in ("booster", "margins")}
 
     def probabilities(self, patterns: NDArray[np.floating]) -> NDArray[np.float32]:
         """Calibrated class probabilities (rows, classes) of patterns on the bundle's grid, in any scale."""
@@ -126,7 +132,7 @@ class Bundle:
 
     def _scored(self, values: NDArray[np.float32]) -> tuple[Neighbours, NDArray[np.float32]]:
         """Nearest training patterns and calibrated probabilities of standardised patterns."""
-        margins = predict_margins(self.booster, values, self.info.n_classes)
+        margins = self.margins(values)
         near = Neighbours.of(self.retrieval, values, margins)
         return near, pooled(margins, near, self.info.temperature, self.trust.correlation_weight)
 

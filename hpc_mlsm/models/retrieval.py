@@ -81,8 +81,8 @@ class Retrieval:
         for label, places in _by_label(classes.ravel()):
             start, stop = self._place(label)
             if stop > start:
-                product = queries[places // classes.shape[1]] @ self.references[start:stop].T
-                best[places] = product.max(axis=1)
+                product = self.references[start:stop] @ queries[places // classes.shape[1]].T
+                best[places] = product.max(axis=0)
                 left[places] = self._span(label).unexplained(product)
         return best.reshape(classes.shape), left.reshape(classes.shape)
 
@@ -128,10 +128,10 @@ class _Span:
         return cls(chosen, inverse.astype(np.float32), ridge)
 
     def unexplained(self, products: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Share that the span leaves of standardised patterns, from their products with all references of the class."""
-        own = products[:, self.chosen]
-        coefficients = own @ self.inverse
-        explained = np.einsum("ij,ij->i", own + np.float32(self.ridge) * coefficients, coefficients)
+        """Share that the span leaves of n standardised patterns, from the products (references, n) of all with them."""
+        own = products[self.chosen]
+        coefficients = self.inverse @ own
+        explained = ((own + np.float32(self.ridge) * coefficients) * coefficients).sum(axis=0)
         return np.clip(1.0 - explained, 0.0, 1.0).astype(np.float32)
 
 

@@ -16,6 +16,7 @@ from scipy.fft import rfft
 from scipy.special import expit, softmax
 
 from hpc_mlsm.errors import BundleError
+from hpc_mlsm.models.largest import largest
 from hpc_mlsm.models.retrieval import Retrieval
 
 Judgement = Literal["confident", "several", "outside", "amorphous"]
@@ -175,8 +176,7 @@ class Neighbours:
 
 def likeliest(margins: NDArray[np.float32]) -> NDArray[np.int64]:
     """The classes with the highest scores, (n, NEIGHBOURS) or as many as there are; ascending labels."""
-    m = min(NEIGHBOURS, margins.shape[1])
-    return np.sort(np.argpartition(-margins, m - 1, axis=1)[:, :m], axis=1)
+    return np.sort(largest(margins, NEIGHBOURS), axis=1)
 
 
 def pooled(
@@ -286,14 +286,8 @@ def judge(
     coverage : float
         Of the sets of candidates.
     """
-    k = min(k, probabilities.shape[1])
     rows = np.arange(len(values))
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :k] if k * 4 > probabilities.shape[1] else None
-    if order is None:
-        chosen = np.sort(np.argpartition(-probabilities, k - 1, axis=1)[:, :k], axis=1)
-        order = np.take_along_axis(
-            chosen, np.argsort(-np.take_along_axis(probabilities, chosen, axis=1), axis=1, kind="stable"), axis=1
-        )
+    order = largest(probabilities, k)
     best = near.correlations.argmax(axis=1)
     correlation = near.correlations[rows, best]
     known = trust.known(answer_features(residuals, near, probabilities))

@@ -15,7 +15,7 @@ from hpc_mlsm.catalog.history import revisions
 from hpc_mlsm.config.load import plain
 from hpc_mlsm.errors import BundleError, RunError
 from hpc_mlsm.grouping.groups import Group, SavedGroups
-from hpc_mlsm.models.boosted import BoostedModel, Round, predict_margins, train_boosted
+from hpc_mlsm.models.boosted import BoostedModel, Round, margins_of, train_boosted
 from hpc_mlsm.models.bundle import Bundle, BundleInfo, load_trees, read_manifest, read_trust, save_bundle
 from hpc_mlsm.models.checkpoints import load_checkpoint
 from hpc_mlsm.models.classes import ClassEntry, MemberEntry
@@ -207,8 +207,9 @@ def _bundle(
         len(rows.labels), train_variants, len(axis.values), config.train.retrieval.memory_mb
     )
     retrieval = Retrieval.of(*rows.references(per_structure), n_classes)
+    trees = bytes(model.booster.save_raw("ubj"))
     temperature, trust = fit_trust(
-        lambda patterns: predict_margins(model.booster, patterns, n_classes),
+        margins_of(trees, n_classes),
         retrieval,
         *_validation_rows(rows, n_classes),
         (axis.name, axis.values),
@@ -244,7 +245,7 @@ def _bundle(
         classes=class_entries(groups.groups, structures),
         structures=structures,
         retrieval=retrieval,
-        model=bytes(model.booster.save_raw("ubj")),
+        model=trees,
         trust=trust,
     )
 
