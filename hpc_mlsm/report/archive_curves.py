@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hpc_mlsm.archive.candidates import Ranking
 from hpc_mlsm.report.archive_answer import VERDICTS, ArchiveAnswer, ShownFit
-from hpc_mlsm.report.archive_maps import FEW_POINTS, PHASE_COLOURS, series_axis
+from hpc_mlsm.report.archive_maps import FEW_POINTS, PHASE_COLOURS, name_axis, series_axis
 from hpc_mlsm.report.archive_values import RefinedValues, refined_values
 from hpc_mlsm.report.binning import Bins
 from hpc_mlsm.report.content import PatternResult
@@ -68,7 +68,7 @@ def components_figure(answer: ArchiveAnswer) -> "Figure":
     for number in range(k):
         colour = PHASE_COLOURS[number % len(PHASE_COLOURS)]
         draw_series(right, axis.values[answer.used], found.weights[:, number], None, colour, str(number + 1))
-    right.set_xlabel(axis.label)
+    name_axis(right.xaxis, axis)
     right.set_ylabel("Weight (1)")
     right.set_ylim(bottom=min(0.0, right.get_ylim()[0]))
     right.grid(axis="y")
@@ -102,7 +102,7 @@ def stretch_figure(answer: ArchiveAnswer) -> "Figure":
         values = np.where(known, found.stretch[:, number], np.nan)
         colour = PHASE_COLOURS[number % len(PHASE_COLOURS)]
         draw_series(axes, axis.values[answer.used], values, None, colour, str(number + 1))
-    axes.set_xlabel(axis.label)
+    name_axis(axes.xaxis, axis)
     axes.set_ylabel("Stretch of $r$ (1)")
     axes.ticklabel_format(axis="y", useOffset=False)
     axes.grid(axis="y")
@@ -130,6 +130,7 @@ def explained_figure(answer: ArchiveAnswer) -> "Figure":
 def parameters_figure(answer: ArchiveAnswer) -> "Figure":
     """R_w and refined values along the series, the parameters of each structure in its own colour."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     panels = _panels(answer)
     axis = series_axis(answer)
@@ -145,11 +146,11 @@ def parameters_figure(answer: ArchiveAnswer) -> "Figure":
             draw_series(axes, axis.values, answer.fits.r_w, None, MUTED, "")
         for one in series:
             draw_series(axes, axis.values, one.values, one.errors, colours[one.structure], one.structure)
-        axes.set_xlabel(axis.label)
+        name_axis(axes.xaxis, axis, 5)
         axes.set_ylabel(label)
         axes.grid(axis="y")
         axes.ticklabel_format(axis="y", useOffset=False)
-        _few_ticks(axes)
+        axes.yaxis.set_major_locator(MaxNLocator(5))
     for axes in grid[len(panels) :]:
         axes.remove()
     if structures:
@@ -158,13 +159,6 @@ def parameters_figure(answer: ArchiveAnswer) -> "Figure":
         handles = [Line2D([], [], color=colours[name], label=structure_figure(name)) for name in structures]
         figure.legend(handles=handles, loc="outside upper left", ncols=4, handlelength=1.2)
     return figure
-
-
-def _few_ticks(axes: "Axes") -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
 
 
 def _panels(answer: ArchiveAnswer) -> list[tuple[str, list[RefinedValues]]]:

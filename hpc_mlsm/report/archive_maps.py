@@ -12,6 +12,7 @@ from hpc_mlsm.report.style import BLUE, GREEN, GRID, INK, MUTED, ORANGE, PURPLE,
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.collections import QuadMesh
     from matplotlib.figure import Figure
 
@@ -35,6 +36,14 @@ def series_axis(answer: ArchiveAnswer) -> SeriesAxis:
     if is_monotonic(answer.axis.values):
         return answer.axis
     return SeriesAxis("frame", "number", np.arange(answer.n, dtype=float))
+
+
+def name_axis(which: "Axis", axis: SeriesAxis, most: int = 6) -> None:
+    """Say what a figure is drawn along; there are no halves of frames among the ticks."""
+    from matplotlib.ticker import MaxNLocator
+
+    which.set_label_text(axis.label)
+    which.set_major_locator(MaxNLocator(most, integer=axis.name == "frame", min_n_ticks=1))
 
 
 def waterfall_figure(answer: ArchiveAnswer) -> "Figure":
@@ -61,7 +70,7 @@ def waterfall_figure(answer: ArchiveAnswer) -> "Figure":
     colours, limits = (DIVERGING, (-limit, limit)) if signed else (SEQUENTIAL, (0.0, limit))
     image = _heat(right, answer.grid, places, patterns, colours, limits)
     right.set_xlabel(answer.plotted.abscissa_label)
-    right.set_ylabel(axis.label)
+    name_axis(right.yaxis, axis)
     figure.colorbar(image, ax=right, label=answer.plotted.signal_label, pad=0.02, aspect=30)
     return figure
 
@@ -79,8 +88,8 @@ def correlation_figure(answer: ArchiveAnswer) -> "Figure":
     lowest = float(np.quantile(found.correlation, 0.001))
     low = max(-1.0, np.floor(20 * lowest) / 20)
     image = _heat(upper, places, places, found.correlation, SEQUENTIAL, (min(low, 0.95), 1.0))
-    upper.set_xlabel(axis.label)
-    upper.set_ylabel(axis.label)
+    name_axis(upper.xaxis, axis)
+    name_axis(upper.yaxis, axis)
     figure.colorbar(image, ax=upper, label="Pearson correlation (1)", pad=0.02, aspect=25)
     bins = Bins.of(len(answer.used))
     at = bins.mean(axis.values[answer.used])
@@ -91,7 +100,7 @@ def correlation_figure(answer: ArchiveAnswer) -> "Figure":
     if not bins.single:
         lower.plot(at, low_line, color=VERMILION, linewidth=0.8, label="lowest")
         lower.legend(loc="lower right", ncols=2, fontsize=7, bbox_to_anchor=(1, 0.98), borderaxespad=0)
-    lower.set_xlabel(axis.label)
+    name_axis(lower.xaxis, axis)
     lower.set_ylabel("With the frame\nbefore (1)", fontsize=8)
     lower.grid(axis="y")
     return figure
@@ -130,7 +139,7 @@ def timeline_figure(answer: ArchiveAnswer) -> "Figure":
     upper.tick_params(axis="x", labelbottom=False)
     upper.set_ylim(-0.05, len(rows) + 0.05)
     _draw_verdicts(lower, answer, bins, edges)
-    lower.set_xlabel(axis.label)
+    name_axis(lower.xaxis, axis)
     lower.set_xlim(*sorted((edges[0], edges[-1])))
     return figure
 

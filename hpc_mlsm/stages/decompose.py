@@ -25,6 +25,9 @@ from hpc_mlsm.stages.context import RunContext, finished
 from hpc_mlsm.stages.predict_archive import INDEX, read_predictions
 from hpc_mlsm.stages.run_directory import RunDirectory
 
+WORK = "factorise"
+"""What is told of after all frames are brought onto the grid, which is told of as STAGE."""
+
 DECOMPOSITION_VERSION = 1
 """Raised when components come out differently, so that stored ones are made anew."""
 
@@ -113,11 +116,11 @@ def _taken_apart(
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     settings = context.config.decompose
-    with stage_events(context.on_event, STAGE, n_tasks=1, units="frames", n_units=len(series)) as listener:
+    with stage_events(context.on_event, WORK, n_tasks=1, units="frames", n_units=len(series)) as listener:
         start = time.monotonic()
         with threadpool_limits(1):  # another number of threads rounds in another way
             found = decompose(series.rows, len(series), len(grid), settings, known if len(known) else None, r=grid)
-        listener(finished(STAGE, "factorise", len(series), time.monotonic() - start))
+        listener(finished(WORK, "components", len(series), time.monotonic() - start))
     return found
 
 

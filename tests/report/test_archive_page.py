@@ -13,7 +13,7 @@ from hpc_mlsm.report.archive_page import write_morning_report
 from hpc_mlsm.report.archive_rows import changing_shapes, doubtful_stretches, phase_rows
 from hpc_mlsm.report.archive_values import refined_values
 from hpc_mlsm.report.binning import Bins
-from hpc_mlsm.report.style import drawing
+from hpc_mlsm.report.style import drawing, new_axes
 from tests.report.archive_samples import sample_answer
 from tests.report.figure_checks import collisions, labels_without_unit
 
@@ -141,6 +141,18 @@ def test_a_series_that_goes_up_and_down_is_drawn_over_its_frames():
     answer = sample_answer()
     back = replace(answer, axis=SeriesAxis("temperature", "K", np.abs(np.linspace(-9, 9, answer.n))))
     assert archive_maps.series_axis(back).name == "frame"
+
+
+def test_there_are_no_halves_of_frames_among_the_ticks():
+    with drawing():
+        _, axes = new_axes(4.0, 3.0)
+        axes.plot([0, 1, 2], [0.3, 0.5, 0.1])
+        archive_maps.name_axis(axes.xaxis, SeriesAxis("frame", "", np.arange(3.0)))
+        archive_maps.name_axis(axes.yaxis, SeriesAxis("temperature", "K", np.array([0.3, 0.5, 0.1])))
+        assert set(np.arange(3)) <= set(axes.get_xticks())
+        assert all(tick == round(tick) for tick in axes.get_xticks())
+        assert any(tick != round(tick) for tick in axes.get_yticks())
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("Frame (number)", "Temperature (K)")
 
 
 def test_results_of_different_archives_are_refused():
