@@ -19,6 +19,8 @@ import pytest
 HERE = Path(__file__).parent
 BOUND_S = 30.0
 MARK = "LAUNCH_UNDER_TEST"
+# Dask leaves a socket to be collected where it is connecting to a process that dies.
+WARNINGS = ("-W", "error", "-W", "ignore:unclosed:ResourceWarning")
 RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
 
 
@@ -37,8 +39,7 @@ class Launch:
             [
                 *self.command(ranks),
                 sys.executable,
-                "-W",
-                "error",
+                *WARNINGS,
                 str(HERE / script),
                 self.kind,
                 str(self.folder),
