@@ -109,6 +109,13 @@ def test_probabilities_are_those_of_the_booster_in_any_scale_of_the_patterns(bun
     assert (np.abs(bundle.probabilities(scaled) - expected).max(axis=1) < 1e-4).mean() > 0.95
 
 
+def test_patterns_are_answered_without_xgboost(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = bundle.probabilities(TEST[0])
+    save_bundle(bundle, tmp_path / "boosted")
+    monkeypatch.setitem(sys.modules, "xgboost", None)
+    assert np.array_equal(load_bundle(tmp_path / "boosted").probabilities(TEST[0]), expected)
+
+
 def test_correlations_are_those_with_the_nearest_training_pattern(bundle: Bundle) -> None:
     one, label = TRAIN[0][17:18], TRAIN[1][17]
     assert bundle.correlations(one)[0, label] == pytest.approx(1.0, abs=1e-6)
