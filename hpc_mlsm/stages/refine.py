@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -105,9 +105,9 @@ def refine_series(folder: Path, settings: SeriesSettings, context: RunContext) -
     plan = budget_of(series, settings)
     work = _Work(folder, fingerprint(series.fingerprint, settings, asdict(plan), REFINEMENT_VERSION), context)
     like = _like(folder, work.shards, settings, plan, len(series))
-    fits = work.run("component", len(series.components), 1, replace(like, units=1))
+    fits = work.run("component", len(series.components), 1, like, len(series))
     already = len(work.done("chain"))
-    fits += work.run("chain", plan.n_chains, max(1, like.units // plan.chain), like)
+    fits += work.run("chain", plan.n_chains, max(1, like.units // plan.chain), like, len(series))
     found = gather(work.paths("chain"), len(series), len(series.grid))
     write_results(folder, series, found, {"config_hash": work.shards.name, "hpc_mlsm": __version__})
     work.drop_others()
@@ -169,10 +169,10 @@ class _Work:
             found |= set(range(first, last))
         return found
 
-    def run(self, what: Literal["component", "chain"], n: int, per_task: int, like: RefineTask) -> int:
-        """Do what is missing of n components or chains; returns the number of fits."""
+    def run(self, what: Literal["component", "chain"], n: int, per_task: int, like: RefineTask, n_frames: int) -> int:
+        """Do what is missing of n components, or of n chains of all frames; returns the number of fits."""
         closed = self.done(what) | {int(row["number"]) for row in self.aside if row["what"] == what}
-        tasks = list(tasks_of(what, [k for k in range(n) if k not in closed], per_task, like))
+        tasks = list(tasks_of(what, [k for k in range(n) if k not in closed], per_task, like, n_frames))
         if not tasks:
             return 0
         fits, failures = 0, list[HpcMlsmError]()
@@ -180,7 +180,7 @@ class _Work:
             self.context.on_event,
             STAGE,
             n_tasks=len(tasks),
-            units="frames",
+            units="components" if what == "component" else "frames",
             n_units=sum(task.units for task in tasks),
             **self.context.size,
         ) as listener:

@@ -118,17 +118,15 @@ def _ready(path: Path, contents: str, phases: Phases, settings: RefineSettings) 
 
 
 def tasks_of(
-    what: Literal["component", "chain"], missing: Sequence[int], per_task: int, like: RefineTask
+    what: Literal["component", "chain"], missing: Sequence[int], per_task: int, like: RefineTask, n_frames: int
 ) -> Iterator[RefineTask]:
-    """Tasks over the missing numbers, each of neighbouring ones."""
+    """Tasks over the missing numbers, each of neighbouring ones; ``n_frames`` are in all chains together."""
     start = 0
     while start < len(missing):
         end = start + 1
         while end < len(missing) and missing[end] == missing[end - 1] + 1 and end - start < per_task:
             end += 1
-        share = (end - start) / per_task
-        units = max(1, round(like.units * share))
-        yield replace(
-            like, what=what, first=missing[start], last=missing[end - 1] + 1, units=units, cost=like.cost * share
-        )
+        share, first, last = (end - start) / per_task, missing[start], missing[end - 1] + 1
+        units = last - first if what == "component" else min(last * like.length, n_frames) - first * like.length
+        yield replace(like, what=what, first=first, last=last, units=units, cost=like.cost * share)
         start = end

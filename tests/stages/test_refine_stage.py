@@ -189,13 +189,13 @@ def test_a_frame_that_kills_its_worker_is_set_aside_with_its_chain_and_the_rest_
     assert (again.fits, again.set_aside) == (0, 4)
 
 
-def test_events_count_frames_and_each_component_as_one(tmp_path: Path) -> None:
+def test_events_count_components_and_then_frames(tmp_path: Path) -> None:
     series = frames()
     components = np.array([curve(STARTER["Ni-fcc"]), curve(STARTER["Fe-bcc"])], dtype=np.float32)
     series = replace(series, components=components, component_candidates=np.array([[1, 0], [0, -1]]))
     _, heard = done(tmp_path, series)
     started = [event for event in heard if isinstance(event, StageStarted)]
-    assert [(event.units, event.n_units) for event in started] == [("frames", 2), ("frames", 24)]
+    assert [(event.units, event.n_units) for event in started] == [("components", 2), ("frames", 24)]
 
 
 PROGRAM = """
