@@ -19,7 +19,7 @@ def test_components_and_weights_are_those_that_a_series_was_mixed_of(k: int, n: 
     found = decompose(truth.rows, *truth.shape, SETTINGS)
     assert found.proposal.components == k
     likeness, errors = matched(found, truth)
-    assert likeness.min() >= 0.97 if n == 17 else 0.98
+    assert likeness.min() >= (0.97 if n == 17 else 0.98)
     assert np.sqrt(np.square(errors).mean()) < 0.03
 
 
