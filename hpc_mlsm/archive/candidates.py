@@ -10,6 +10,7 @@ from hpc_mlsm.archive.class_filter import filter_mask
 from hpc_mlsm.archive.pattern import PatternReject
 from hpc_mlsm.errors import BundleError, ConfigError
 from hpc_mlsm.models.classes import ClassEntry
+from hpc_mlsm.models.largest import largest
 from hpc_mlsm.structures.element_filter import ElementFilter
 
 _BLOCK_ROWS = 1024
@@ -93,30 +94,13 @@ def rank_classes(
         block = probabilities[rows, columns].astype(np.float64)
         if not (np.isfinite(block).all() and block.min(initial=0.0) >= 0.0):
             raise BundleError("the model gave probabilities that are negative or not finite; train it again")
-        order = _top(block, k)
+        order = largest(block, k)
         indices[rows] = columns[order]
         values[rows] = np.take_along_axis(block, order, axis=1)
         if len(columns) < len(mask):
             total = block.sum(axis=1, keepdims=True)
             values[rows] /= np.where(total > 0.0, total, 1.0)
     return indices, values
-
-
-def _top(block: NDArray[np.float64], k: int) -> NDArray[np.int64]:
-    """Columns of the k largest values of each row, descending; among equal ones the lowest columns are chosen.
-
-    argpartition alone picks arbitrarily among values equal to the k-th, so only that value is taken from it.
-    """
-    width = block.shape[1]
-    position = np.argpartition(block, width - k, axis=1)[:, width - k : width - k + 1]
-    threshold = np.take_along_axis(block, position, axis=1)
-    above = block > threshold
-    equal = block == threshold
-    room = k - above.sum(axis=1, keepdims=True)
-    chosen = above | (equal & (np.cumsum(equal, axis=1) <= room))
-    columns = np.nonzero(chosen)[1].reshape(len(block), k)
-    order = np.argsort(-np.take_along_axis(block, columns, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(columns, order, axis=1)
 
 
 def rank_patterns(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -194,18 +194,15 @@ def predict_margins(booster: "xgboost.Booster", patterns: NDArray[np.float32], n
     return out
 
 
-def margins_of(model: bytes, n_classes: int) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+def margins_of(
+    model: bytes, booster: "Callable[[], xgboost.Booster]", n_classes: int
+) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """What computes the scores of a saved model, as ``predict_margins`` does and with the same result, but faster.
 
-    XGBoost is only asked where trees have too many leaves for ``Trees``, or rows have NaN.
+    ``booster`` gives the same model; it is only asked for where trees have too many leaves for ``Trees``, or rows have
+    NaN.
     """
     trees = Trees.of(model)
-
-    @cache
-    def booster() -> "xgboost.Booster":
-        import xgboost
-
-        return xgboost.Booster(model_file=bytearray(model))
 
     def margins(patterns: NDArray[np.float32]) -> NDArray[np.float32]:
         if trees is None or trees.points != patterns.shape[1] or np.isnan(patterns).any():

@@ -107,7 +107,7 @@ class Bundle:
     @cached_property
     def margins(self) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
         """Untransformed scores (rows, classes) of standardised patterns."""
-        return margins_of(self.model, self.info.n_classes)
+        return margins_of(self.model, lambda: self.booster, self.info.n_classes)
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key not in ("booster", "margins")}

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def largest(values: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+def largest(values: NDArray[np.floating], k: int) -> NDArray[np.int64]:
     """Columns of the k largest values of each row (n, m), largest first and of equals the first; all m where k > m."""
     found = np.empty((len(values), min(k, values.shape[1])), np.int64)
     if found.size:
@@ -14,7 +14,7 @@ def largest(values: NDArray[np.float32], k: int) -> NDArray[np.int64]:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _largest(values: NDArray[np.float32], found: NDArray[np.int64]) -> None:
+def _largest(values: NDArray[np.floating], found: NDArray[np.int64]) -> None:
     k = found.shape[1]
     best = np.empty(k, values.dtype)
     for row in range(len(values)):

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hpc_mlsm.models import tree_kernels
+from hpc_mlsm.models import tree_images, tree_kernels
 from hpc_mlsm.models.ubjson import read_counted, read_ubjson
 
 _Starts = NDArray[np.int64]
@@ -54,7 +54,7 @@ class Trees:
             nonlocal places, nodes
             count, at = read_counted(whole, at)
             places, nodes = np.empty((count, 6), np.int64), np.empty(count, np.int64)
-            end = tree_kernels.find_trees(image, at, places, nodes)
+            end = tree_images.find_trees(image, at, places, nodes)
             if end < 0:
                 raise ValueError("trees of another kind")
             return count, end
@@ -66,7 +66,7 @@ class Trees:
             begin = np.array(parameters["base_score"].strip("[]").split(","), dtype=np.float32)
             target = np.asarray(booster["model"]["tree_info"], np.int32)
             plain = booster["name"] == "gbtree" and learner["objective"]["name"] == "multi:softprob"
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             return None
         fits = len(target) == len(places) and _within(target, n_classes) and len(begin) in (1, n_classes)
         fits &= n_classes <= len(model)
@@ -113,7 +113,7 @@ def _flattened(
     feature, threshold = np.empty(most, np.int32), np.empty(most, np.uint32)
     mask, leaf = np.empty(most, np.uint64), np.empty(most, np.uint32)
     first_node, first_leaf = np.zeros(n_trees + 1, np.int64), np.zeros(n_trees + 1, np.int64)
-    if not tree_kernels.flatten_trees(image, places, nodes, feature, threshold, mask, first_node, leaf, first_leaf):
+    if not tree_images.flatten_trees(image, places, nodes, feature, threshold, mask, first_node, leaf, first_leaf):
         return None
     n_nodes, n_leaves = int(first_node[-1]), int(first_leaf[-1])
     few = int(np.diff(first_leaf).max(initial=1)) <= 32
@@ -140,5 +140,7 @@ def _pieces(rows: int, threads: int) -> list[slice]:
 
 def _threads() -> int:
     """As many as libraries with OpenMP may have here."""
+    from joblib import cpu_count  # type: ignore[import-untyped]
+
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, int(asked)) if asked.isdigit() else len(os.sched_getaffinity(0))
+    return max(1, int(asked)) if asked.isdigit() else int(cpu_count())

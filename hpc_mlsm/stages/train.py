@@ -209,7 +209,7 @@ def _bundle(
     retrieval = Retrieval.of(*rows.references(per_structure), n_classes)
     trees = bytes(model.booster.save_raw("ubj"))
     temperature, trust = fit_trust(
-        margins_of(trees, n_classes),
+        margins_of(trees, lambda: model.booster, n_classes),
         retrieval,
         *_validation_rows(rows, n_classes),
         (axis.name, axis.values),

@@ -14,6 +14,12 @@ from hpc_mlsm.models.classes import ClassEntry, MemberEntry
 from hpc_mlsm.structures.element_filter import ElementFilter
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """What is compiled is not part of the time that hypothesis allows an example."""
+    rank_classes(np.ones((1, 2)), np.ones(2, bool), 1)
+
+
 def member(id: str, formula: str, group: int, elements: str, cod_id: int | None = None) -> MemberEntry:
     return MemberEntry(id, formula, group, f"SG{group}", cod_id, frozenset(elements.split()), f"name of {id}")
 

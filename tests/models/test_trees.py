@@ -153,14 +153,14 @@ def test_choices_among_categories_are_left_to_xgboost() -> None:
 
 def test_scores_of_any_model_come_from_one_place() -> None:
     for booster in (trained(), trained(**LARGE), trained(**VECTORS)):
-        scores = margins_of(image(booster), CLASSES)
+        scores = margins_of(image(booster), lambda booster=booster: booster, CLASSES)
         assert np.array_equal(scores(TEST), asked(booster, TEST))
 
 
 def test_rows_with_a_missing_value_are_left_to_xgboost() -> None:
     booster, rows = trained(), TEST.copy()
     rows[::3, ::2] = np.nan
-    assert np.array_equal(margins_of(image(booster), CLASSES)(rows), asked(booster, rows))
+    assert np.array_equal(margins_of(image(booster), lambda: booster, CLASSES)(rows), asked(booster, rows))
 
 
 def test_a_model_that_is_cut_short_or_altered_is_no_model() -> None:
@@ -183,4 +183,4 @@ def test_damage_anywhere_is_survived() -> None:
             other[place] = rng.integers(0, 256)
         trees = Trees.of(bytes(other))
         if trees is not None and trees.points == TEST.shape[1]:
-            trees.margins(TEST[:3])
+            assert trees.margins(TEST[:3]).shape == (3, len(trees.begin))
