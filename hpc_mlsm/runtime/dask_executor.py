@@ -167,12 +167,13 @@ class DaskExecutor(Executor):
             on_event(Note(stage=stage, text=self.reports.untold.pop(0)))
 
     def _moved(self, keys: list[str]) -> None:
-        for task_map in self._maps:
+        for task_map in list(self._maps):
             for key in keys:
                 task_map.moved.put(key)
 
     def _abandon_maps(self) -> bool:
         """End all maps; True when workers are still busy with work that nobody waits for any more."""
-        for task_map in self._maps:
+        maps = list(self._maps)
+        for task_map in maps:
             task_map.abandon()
-        return self._left_running or any(task_map.flying for task_map in self._maps)
+        return self._left_running or any(task_map.flying for task_map in maps)

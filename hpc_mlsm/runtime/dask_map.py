@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Generic
 
 from dask.distributed import Future, KilledWorker
+from distributed.client import ClosedClientError
 
 from hpc_mlsm.errors import ExecutorError
 from hpc_mlsm.runtime.dask_deaths import Attempt, Suspects
@@ -77,18 +78,27 @@ class TaskMap(Generic[T, R]):
             if self.supply.short_of_time:
                 self.drain.request(self.supply.short_of_time)
             self.drain.check(detail)
+        except (OSError, RuntimeError, ClosedClientError) as error:
+            if not self.abandoned:
+                raise
+            # The executor was shut down while tasks were being handed out.
+            raise self._shut_down() from error
         finally:
             self.abandon()
+            for _, future in self.flying.values():
+                future.release()
 
     def abandon(self) -> None:
-        """Let go of what is still running or queued, and go on no more. May be called twice."""
+        """Go on no more, and have workers start none of the tasks queued on them.
+
+        May be called twice, and by another thread than the one that goes through the outcomes, which alone touches
+        the tasks.
+        """
         if self.abandoned:
             return
         self.abandoned = True
-        if self.flying:
-            self._halt()
-        for _, future in self.flying.values():
-            future.release()
+        if self.flying and not self.halted:
+            self._tell_halt()
 
     @property
     def demand(self) -> int:
@@ -102,7 +112,7 @@ class TaskMap(Generic[T, R]):
     def _supply(self) -> bool:
         """Hand out what the workers can take now; False when nothing is left to wait for."""
         if self.abandoned:
-            raise ExecutorError(f"stage {self.stage}: the executor was shut down while its tasks were running")
+            raise self._shut_down()
         if self.drain.requested:
             self._halt()
             return bool(self.flying) and not self.drain.overdue(self.pool.grace_s)
@@ -238,10 +248,17 @@ class TaskMap(Generic[T, R]):
         return outcome
 
     def _halt(self) -> None:
-        """Tell workers, once and without waiting for them, to start none of the tasks queued on them."""
+        """Have no further task started, neither those that are still here nor, once told, those queued on workers."""
         if not self.halted:
             self.halted = True
             self.suspects.waiting.clear()
             self.suspects.innocent.clear()
             self.leaving.clear()
-            in_loop(self.pool.client, self.pool.client._run(partial(halt, self.token), on_error="ignore"))
+            self._tell_halt()
+
+    def _tell_halt(self) -> None:
+        """Tell workers, without waiting for them, to start none of the tasks queued on them."""
+        in_loop(self.pool.client, self.pool.client._run(partial(halt, self.token), on_error="ignore"))
+
+    def _shut_down(self) -> ExecutorError:
+        return ExecutorError(f"stage {self.stage}: the executor was shut down while its tasks were running")
