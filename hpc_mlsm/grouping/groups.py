@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -16,10 +16,14 @@ from hpc_mlsm.errors import StoreError
 from hpc_mlsm.grouping.blocks import Rows, read_block
 from hpc_mlsm.grouping.edge_file import read_edges, write_edges
 from hpc_mlsm.grouping.edges import Edges
+from hpc_mlsm.grouping.lowest import Lowest, Part
 from hpc_mlsm.grouping.settings import GroupSettings
-from hpc_mlsm.grouping.within import inner_correlations
+from hpc_mlsm.grouping.within import LARGE, inner_correlations
 
-FORMAT, VERSION = "hpc_mlsm groups", 2
+FORMAT, VERSION = "hpc_mlsm groups", 3
+
+READABLE = (2, 3)
+"""Versions; in the second, groups do not name the two members that are the least alike."""
 
 TIE = 1e-9
 """Mean correlations closer than this are equal; far above float64 rounding, far below what a measurement resolves."""
@@ -42,6 +46,9 @@ class Group:
     min_correlation : float
         Smallest Pearson correlation between any two members, 1 for a group of one. Under single linkage it may lie
         far below the threshold.
+    least_alike : tuple of str
+        Two members with that correlation; empty for a group of one, and where it is not known. Of several such pairs
+        it may be any, so that groups are equal whatever it is.
     """
 
     id: str
@@ -49,6 +56,7 @@ class Group:
     members: tuple[str, ...]
     representative: str
     min_correlation: float
+    least_alike: tuple[str, ...] = field(default=(), compare=False)
 
     def __len__(self) -> int:
         return len(self.members)
@@ -114,7 +122,8 @@ def build_groups(
     rows: Rows,
     *,
     memory_bytes: int = 2**30,
-    measured: Mapping[tuple[str, ...], Group] | None = None,
+    before: Sequence[Group] = (),
+    known: Collection[str] = (),
 ) -> tuple[Group, ...]:
     """Make groups from the labels of a linkage, and measure how alike their members are.
 
@@ -128,8 +137,10 @@ def build_groups(
         ``rows(start, stop)`` returns the base patterns, float32 (stop - start, points).
     memory_bytes : int
         Memory to keep to.
-    measured : mapping, optional
-        Groups of earlier by their members, whose patterns are still the same: they are not measured again.
+    before : sequence of Group, optional
+        Groups of earlier. What they say of members that are known is not measured again.
+    known : collection of str, optional
+        Ids of structures whose patterns are still those of earlier.
 
     Returns
     -------
@@ -143,21 +154,58 @@ def build_groups(
     """
     members = _members(ids, labels)
     names = [tuple(ids[row] for row in group) for group in members]
-    known = {own: before for own in names if (before := (measured or {}).get(own)) is not None}
-    unknown = [group for group, own in zip(members, names, strict=True) if len(own) > 1 and own not in known]
-    found: Iterator[tuple[NDArray[np.float64], float]] = iter(())
-    if unknown:
+    earlier = _Earlier(before, known)
+    new = [(group, own) for group, own in zip(members, names, strict=True) if len(own) > 1 and own not in earlier.same]
+    found: Iterator[tuple[NDArray[np.float64], Lowest]] = iter(())
+    if new:
         points = read_block(rows, 0, 1).shape[1]
-        found = inner_correlations(rows, unknown, points, memory_bytes)
+        parts = [earlier.parts(own) for _, own in new]
+        found = inner_correlations(rows, [group for group, _ in new], points, memory_bytes, parts)
     groups = []
     for label, own in enumerate(names):
-        if own in known:
-            groups.append(replace(known[own], id=group_id(own[0]), label=label))
+        if own in earlier.same:
+            groups.append(replace(earlier.same[own], id=group_id(own[0]), label=label))
             continue
-        mean, lowest = next(found) if len(own) > 1 else (np.ones(1), 1.0)
+        if len(own) == 1:
+            groups.append(Group(group_id(own[0]), label, own, own[0], 1.0))
+            continue
+        mean, lowest = next(found)
         representative = own[int(np.flatnonzero(mean >= mean.max() - TIE)[0])]
-        groups.append(Group(group_id(own[0]), label, own, representative, float(lowest)))
+        correlation = min(max(lowest.correlation, -1.0), 1.0)
+        pair = (own[lowest.first], own[lowest.second])
+        groups.append(Group(group_id(own[0]), label, own, representative, correlation, pair))
     return tuple(groups)
+
+
+class _Earlier:
+    """What groups of earlier say of structures whose patterns are still the same."""
+
+    def __init__(self, before: Sequence[Group], known: Collection[str]) -> None:
+        self._before = before
+        self.same = {group.members: group for group in before if all(member in known for member in group.members)}
+        self._group_of = {
+            member: number for number, group in enumerate(before) for member in group.members if member in known
+        }
+
+    def parts(self, own: Sequence[str]) -> list[Part]:
+        """Members that were in one group, where the two that were the least alike are still among them.
+
+        None for a group that is measured sooner than these are found.
+        """
+        if len(own) <= LARGE:
+            return []
+        numbers: dict[int, list[int]] = {}
+        for number, member in enumerate(own):
+            if member in self._group_of:
+                numbers.setdefault(self._group_of[member], []).append(number)
+        parts = []
+        for group, of_group in numbers.items():
+            pair = self._before[group].least_alike
+            place = {own[number]: number for number in of_group} if pair else {}
+            if pair and all(member in place for member in pair):
+                lowest = Lowest(self._before[group].min_correlation, *sorted(place[member] for member in pair))
+                parts.append(Part(np.array(of_group, np.int64), lowest))
+        return parts
 
 
 def save_groups(folder: Path, saved: SavedGroups) -> None:
@@ -216,14 +264,14 @@ def load_groups(folder: Path) -> SavedGroups:
         raise StoreError(f"{path} cannot be read: {error}; {remedy}") from error
     if not isinstance(saved, dict) or saved.get("format") != FORMAT:
         raise StoreError(f"{path} is not a file of groups; {remedy}")
-    if saved.get("version") != VERSION:
+    if saved.get("version") not in READABLE:
         raise StoreError(f"{path} has version {saved.get('version')}, and version {VERSION} is needed; {remedy}")
     content: Any = saved.get("content")
     if saved.get("checksum") != _checksum(content):
         raise StoreError(f"{path} has been altered: its checksum does not fit its content; {remedy}")
     edges, digests = read_edges(folder / content["edges"]["file"], content["edges"]["sha256"])
     return SavedGroups(
-        groups=tuple(Group(**{**group, "members": tuple(group["members"])}) for group in content["groups"]),
+        groups=tuple(_group(raw) for raw in content["groups"]),
         edges=edges,
         settings=GroupSettings(**content["settings"]),
         fingerprint=content["fingerprint"],
@@ -231,6 +279,11 @@ def load_groups(folder: Path) -> SavedGroups:
         history=tuple(class_event(event) for event in content["history"]),
         revision=content["revision"],
     )
+
+
+def _group(raw: dict[str, Any]) -> Group:
+    pairs = {name: tuple(raw.get(name, ())) for name in ("members", "least_alike")}
+    return Group(**{**raw, **pairs})
 
 
 def class_event(raw: dict[str, Any]) -> ClassEvent:

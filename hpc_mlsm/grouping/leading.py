@@ -51,7 +51,7 @@ def choose_directions(sample: Panel, threshold: float) -> Directions | None:
     """
     points = sample.unit.shape[1]
     # Found in one half and judged by the other: directions fit the patterns that they come from better than all others.
-    leading = _leading(sample.unit[::2], max(NUMBERS))
+    leading = leading_directions(sample.unit[::2], max(NUMBERS))
     others = Panel(sample.patterns[1::2], sample.unit[1::2], sample.mean[1::2], sample.scale[1::2])
     tried = [
         Directions(basis, _candidates(bounding_vectors(others, basis), threshold))
@@ -68,15 +68,21 @@ def bounding_vectors(panel: Panel, basis: NDArray[np.float64]) -> NDArray[np.flo
     bound = np.empty((n, basis.shape[1] + 1), np.float32)
     step = max(1, CHUNK_ELEMENTS // max(points, 1))
     for start in range(0, n, step):
-        unit = panel.unit[start : start + step].astype(np.float64)
-        coordinates = unit @ basis
-        rest = np.square(unit).sum(axis=1) - np.square(coordinates).sum(axis=1)
-        bound[start : start + step, :-1] = coordinates
-        bound[start : start + step, -1] = np.sqrt(np.maximum(rest, 0.0) + SLACK)
+        bound[start : start + step] = shorten(panel.unit[start : start + step].astype(np.float64), basis)
     return bound
 
 
-def _leading(unit: NDArray[np.float32], most: int) -> NDArray[np.float64]:
+def shorten(units: NDArray[np.float64], basis: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The vectors (p, q), as (n, k + 1), of vectors (n, points) of length 1 or 0."""
+    coordinates = units @ basis
+    rest = np.square(units).sum(axis=1) - np.square(coordinates).sum(axis=1)
+    short: NDArray[np.float32] = np.empty((len(units), basis.shape[1] + 1), np.float32)
+    short[:, :-1] = coordinates
+    short[:, -1] = np.sqrt(np.maximum(rest, 0.0) + SLACK)
+    return short
+
+
+def leading_directions(unit: NDArray[np.floating], most: int) -> NDArray[np.float64]:
     """At most so many leading principal directions (points, k), orthonormal to float64's precision."""
     rows = unit.astype(np.float64)
     n, points = rows.shape

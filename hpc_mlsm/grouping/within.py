@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from hpc_mlsm.grouping.blocks import Rows, block_pairs, read_block, rows_per_block
 from hpc_mlsm.grouping.correlate import standardise_float64
+from hpc_mlsm.grouping.lowest import NONE_YET, Lowest, Part, mean_and_lowest
 
 TILE = 512
 """Rows of one float64 matrix product (2 MiB)."""
@@ -14,13 +15,18 @@ TILE = 512
 READ_ELEMENTS = 2**21
 """Elements of one read: members that lie near each other in the store are read together."""
 
-Load = Callable[[slice], NDArray[np.float64]]
+LARGE = 2048
+"""Members of a group in which short vectors find the lowest correlation sooner than all products of whole patterns."""
 
 
 def inner_correlations(
-    rows: Rows, groups: Sequence[NDArray[np.int64]], points: int, memory_bytes: int
-) -> Iterator[tuple[NDArray[np.float64], float]]:
-    """For each group, the mean correlation of each member to the others, and the smallest correlation of any pair.
+    rows: Rows,
+    groups: Sequence[NDArray[np.int64]],
+    points: int,
+    memory_bytes: int,
+    parts: Sequence[Sequence[Part]] = (),
+) -> Iterator[tuple[NDArray[np.float64], Lowest]]:
+    """For each group, the mean correlation of each member to the others, and the lowest correlation of any pair.
 
     Small groups are read many at a time; a group that does not fit in ``memory_bytes`` is read block by block.
 
@@ -33,18 +39,25 @@ def inner_correlations(
     points : int
         Points of a pattern.
     memory_bytes : int
-        Memory to keep to.
+        Memory to keep to; short vectors of a large group come to it, 260 bytes a member.
+    parts : sequence of sequences of Part, optional
+        For each group, members of it that were measured together before, by their numbers in it. Heeded where that
+        saves much.
     """
     # Two blocks of float64 unit vectors and the patterns of one take 20 bytes a point, where correlating takes 16.
     capacity = max(1, rows_per_block(memory_bytes, points) * 3 // 4)
+    before = iter(parts or [()] * len(groups))
     for batch in _batches(groups, capacity):
-        if len(batch[0]) > capacity:
-            yield _of_large_group(rows, batch[0], points, capacity)
+        known = [next(before) for _ in batch]
+        if len(batch[0]) > min(capacity, LARGE):
+            yield _of_large_group(rows, batch[0], points, capacity, known[0])
             continue
         units = standardise_float64(gather(rows, np.concatenate(batch), points))
         ends = np.cumsum([len(group) for group in batch])
         for unit in np.split(units, ends[:-1]):
-            yield _over_blocks(unit.__getitem__, len(unit), capacity)
+            total = unit.sum(axis=0)
+            mean = (unit @ total - np.square(unit).sum(axis=1)) / (len(unit) - 1)
+            yield mean, _over_blocks(unit.__getitem__, len(unit), capacity)
 
 
 def gather(rows: Rows, index: NDArray[np.int64], points: int) -> NDArray[np.float32]:
@@ -64,11 +77,11 @@ def gather(rows: Rows, index: NDArray[np.int64], points: int) -> NDArray[np.floa
 
 
 def _batches(groups: Sequence[NDArray[np.int64]], capacity: int) -> Iterator[list[NDArray[np.int64]]]:
-    """Runs of groups that together have at most ``capacity`` members; a larger group comes alone."""
+    """Runs of groups that together have at most ``capacity`` members; a large group comes alone."""
     batch: list[NDArray[np.int64]] = []
     members = 0
     for group in groups:
-        if batch and members + len(group) > capacity:
+        if batch and (members + len(group) > capacity or len(group) > LARGE or len(batch[0]) > LARGE):
             yield batch
             batch, members = [], 0
         batch.append(group)
@@ -78,41 +91,29 @@ def _batches(groups: Sequence[NDArray[np.int64]], capacity: int) -> Iterator[lis
 
 
 def _of_large_group(
-    rows: Rows, group: NDArray[np.int64], points: int, capacity: int
-) -> tuple[NDArray[np.float64], float]:
-    return _over_blocks(lambda part: standardise_float64(gather(rows, group[part], points)), len(group), capacity)
+    rows: Rows, group: NDArray[np.int64], points: int, capacity: int, parts: Sequence[Part]
+) -> tuple[NDArray[np.float64], Lowest]:
+    def load(numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        return standardise_float64(gather(rows, group[numbers], points))
+
+    mean, lowest = mean_and_lowest(load, len(group), capacity, parts)
+    if lowest is None:
+        lowest = _over_blocks(lambda part: load(np.arange(part.start, part.stop)), len(group), capacity)
+    return mean, lowest
 
 
-def _over_blocks(load: Load, n: int, block: int) -> tuple[NDArray[np.float64], float]:
-    """Mean correlation of each of n members to the others, and the smallest of any pair."""
-    sums = np.zeros(n)
-    lowest = 1.0
+def _over_blocks(load: Callable[[slice], NDArray[np.float64]], n: int, block: int) -> Lowest:
+    """The lowest correlation of any two of n members, by the product of whole patterns."""
+    lowest = NONE_YET
     for pair in block_pairs(n, block):
-        part_a, part_b = slice(pair.first_a, pair.stop_a), slice(pair.first_b, pair.stop_b)
-        a = load(part_a)
-        b = a if pair.diagonal else load(part_b)
-        lowest = min(lowest, _add_tiles(a, b, sums[part_a], sums[part_b], pair.diagonal))
-    return sums / (n - 1), max(lowest, -1.0)
-
-
-def _add_tiles(
-    a: NDArray[np.float64],
-    b: NDArray[np.float64],
-    sums_a: NDArray[np.float64],
-    sums_b: NDArray[np.float64],
-    diagonal: bool,
-) -> float:
-    """Add each row's and each column's correlations to its sum; returns the smallest. A row is not its own pair."""
-    lowest = 1.0
-    for top in range(0, len(a), TILE):
-        for left in range(top if diagonal else 0, len(b), TILE):
-            product = a[top : top + TILE] @ b[left : left + TILE].T
-            if diagonal and left == top:
-                np.fill_diagonal(product, 0.0)
-                sums_a[top : top + TILE] += product.sum(axis=1)
-                np.fill_diagonal(product, 1.0)
-            else:
-                sums_a[top : top + TILE] += product.sum(axis=1)
-                sums_b[left : left + TILE] += product.sum(axis=0)
-            lowest = min(lowest, float(product.min()))
+        a = load(slice(pair.first_a, pair.stop_a))
+        b = a if pair.diagonal else load(slice(pair.first_b, pair.stop_b))
+        for top in range(0, len(a), TILE):
+            for left in range(top if pair.diagonal else 0, len(b), TILE):
+                product = a[top : top + TILE] @ b[left : left + TILE].T
+                if pair.diagonal and left == top:
+                    np.fill_diagonal(product, np.inf)
+                i, j = divmod(int(product.argmin()), product.shape[1])
+                first, second = sorted((pair.first_a + top + i, pair.first_b + left + j))
+                lowest = min(lowest, Lowest(float(product[i, j]), first, second))
     return lowest

@@ -74,11 +74,13 @@ def _link(context: RunContext, found: Found, saved: SavedGroups | None, expected
     ) as listener:
         labels = labels_for(found.ids, found.edges, settings.linkage)
         rows = LiveRows(found.panels, found.live)
-        same = {one.members: one for one in saved.groups if found.known.issuperset(one.members)} if saved else {}
-        groups = build_groups(found.ids, labels, rows, memory_bytes=settings.memory_bytes, measured=same)
+        before = saved.groups if saved else ()
+        groups = build_groups(
+            found.ids, labels, rows, memory_bytes=settings.memory_bytes, before=before, known=found.known
+        )
         revision = saved.revision + 1 if saved else 1
         history = saved.history if saved else ()
-        named = carry_ids(groups, saved.groups if saved else (), history, revision)
+        named = carry_ids(groups, before, history, revision)
         edges, digests = found.by_id()
         made = SavedGroups(named.groups, edges, settings, expected, digests, (*history, *named.events), revision)
         save_groups(context.run.groups, made)

@@ -126,17 +126,17 @@ def test_ids_of_groups_stay_when_other_structures_are_added():
 
 def test_groups_that_are_known_are_not_measured_again():
     ids, patterns, labels = clusters(6)
-    before = {group.members: group for group in build_groups(ids, labels, reader(patterns))}
+    before = build_groups(ids, labels, reader(patterns))
     asked: list[int] = []
 
     def counted(start: int, stop: int):
         asked.append(stop - start)
         return reader(patterns)(start, stop)
 
-    assert build_groups(ids, labels, counted, measured=before) == tuple(before.values())
+    assert build_groups(ids, labels, counted, before=before, known=set(ids)) == before
     assert not asked
-    some = dict(list(before.items())[1:])
-    assert build_groups(ids, labels, counted, measured=some) == tuple(before.values())
+    some = set(ids) - {before[0].members[0]}
+    assert build_groups(ids, labels, counted, before=before, known=some) == before
     assert asked
 
 
@@ -246,11 +246,11 @@ def test_every_flipped_bit_of_a_small_file_is_noticed(tmp_path: Path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"format": "hpc_mlsm groups", "version": 99, "content": {}}, "version 99, and version 2 is needed"),
+        ({"format": "hpc_mlsm groups", "version": 99, "content": {}}, "version 99, and version 3 is needed"),
         ({"format": "hpc_mlsm groups", "content": {}}, "version None"),
         ({"format": "something"}, "not a file of groups"),
         ([1, 2], "not a file of groups"),
-        ({"format": "hpc_mlsm groups", "version": 2}, "has been altered"),
+        ({"format": "hpc_mlsm groups", "version": 3}, "has been altered"),
     ],
 )
 def test_files_of_another_kind_or_version_are_refused(tmp_path: Path, content: object, message: str):

@@ -22,7 +22,8 @@ def test_means_and_minima_are_those_of_numpy():
         inside = np.corrcoef(patterns[rows].astype(np.float64))
         np.fill_diagonal(inside, np.nan)
         np.testing.assert_allclose(mean, np.nanmean(inside, axis=1), atol=1e-13, rtol=0)
-        assert lowest == pytest.approx(np.nanmin(inside), abs=1e-13)
+        assert lowest.correlation == pytest.approx(np.nanmin(inside), abs=1e-13)
+        assert inside[lowest.first, lowest.second] == pytest.approx(lowest.correlation, abs=1e-13)
 
 
 def test_members_that_are_equal_up_to_rounding_are_represented_by_the_smallest_id():

@@ -1,0 +1,235 @@
+"""The lowest correlation of any pair in a large group: exact in float64, from short vectors and a few whole patterns.
+
+With the short vectors (p, q) of ``leading``, u·v ≥ p·p′ − q q′, the product of (p, q) and (p′, −q′). A pair whose bound
+lies above a correlation that is known to occur is not the lowest. Such a correlation is found from a few members that
+lie far out; what pairs are left then, of 10¹⁰ some thousands, are looked at in float64. Pairs of members that were
+together in a group before need no look at all.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpc_mlsm.grouping.correlate import CHUNK_PAIRS, float32_margin
+from hpc_mlsm.grouping.leading import leading_directions, shorten
+
+NUMBERS = (16, 24, 32, 48, 64)
+"""Numbers of directions to choose from."""
+
+SAMPLE = 2048
+"""Members that directions are chosen from, and judged by."""
+
+SEEDS = 64
+"""Members that lie far out, which are correlated with all others."""
+
+PAIR_COST = 1000.0
+"""Of looking at one pair in float64, in multiples of one multiplication and addition in a product of short vectors."""
+
+MOST_PAIRS = 2**22
+"""That are looked at one by one; with more, products of whole patterns cost less."""
+
+TILE_ROWS, TILE_COLUMNS = 512, 1024
+
+Load = Callable[[NDArray[np.int64]], NDArray[np.float64]]
+"""Gives the unit vectors (k, points) of k members by their numbers."""
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Lowest:
+    """A correlation, and the numbers of the two members that have it."""
+
+    correlation: float
+    first: int
+    second: int
+
+
+NONE_YET = Lowest(np.inf, -1, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Numbers, ascending, of members whose correlations with each other are known: the lowest of them."""
+
+    members: NDArray[np.int64]
+    lowest: Lowest
+
+
+def mean_and_lowest(
+    load: Load, n: int, block: int, parts: Sequence[Part] = ()
+) -> tuple[NDArray[np.float64], Lowest | None]:
+    """The mean correlation of each of n members to the others, and the lowest of any pair.
+
+    Parameters
+    ----------
+    load : callable
+        Gives unit vectors.
+    n : int
+        Number of members, at least 2.
+    block : int
+        Members whose unit vectors memory holds at once.
+    parts : sequence of Part
+        No member may be in two of them.
+
+    Returns
+    -------
+    mean : array (n,)
+    lowest : Lowest or None
+        None where the short vectors exclude too little, and products of whole patterns are the better way.
+    """
+    sample = load(np.unique(np.linspace(0, n - 1, min(SAMPLE, block, n)).astype(np.int64)))
+    # Found in one half and judged by the other, see ``leading.choose_directions``.
+    basis = leading_directions(sample[::2], min(max(NUMBERS), sample.shape[1] // 2))
+    short, total = np.empty((n, basis.shape[1] + 1), np.float32), np.zeros(sample.shape[1])
+    for numbers in _blocks(n, block):
+        units = load(numbers)
+        total += units.sum(axis=0)
+        short[numbers] = shorten(units, basis)
+    seeds = _far_out(short)
+    seed_units, mean = load(seeds), np.empty(n)
+    lowest = min((part.lowest for part in parts), default=NONE_YET)
+    for numbers in _blocks(n, block):
+        units = load(numbers)
+        # What each has in common with all is what it has in common with their sum.
+        mean[numbers] = (units @ total - np.square(units).sum(axis=1)) / (n - 1)
+        lowest = min(lowest, _lowest_between(units, numbers, seed_units, seeds))
+    pairs = n * (n - 1) / 2 - sum(len(part.members) * (len(part.members) - 1) / 2 for part in parts)
+    chosen = _choose(shorten(sample[1::2], basis), lowest.correlation, pairs)
+    if chosen is None:
+        return mean, None
+    order = np.concatenate([*(part.members for part in parts), _in_none(n, parts)])
+    candidates = _candidates(_fewer(short, chosen)[order], [len(part.members) for part in parts], lowest.correlation)
+    return mean, None if candidates is None else _look(load, order, candidates, lowest, block)
+
+
+def _blocks(n: int, block: int) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, n, block):
+        yield np.arange(start, min(start + block, n))
+
+
+def _in_none(n: int, parts: Sequence[Part]) -> NDArray[np.int64]:
+    inside = np.zeros(n, bool)
+    for part in parts:
+        inside[part.members] = True
+    return np.flatnonzero(~inside)
+
+
+def _far_out(short: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Members that by their coordinates are the least like some other of a sample."""
+    n = len(short)
+    others = short[np.unique(np.linspace(0, n - 1, min(4 * SEEDS, n)).astype(np.int64)), :-1]
+    reach = np.empty(n, np.float32)
+    for start in range(0, n, CHUNK_PAIRS):
+        reach[start : start + CHUNK_PAIRS] = (short[start : start + CHUNK_PAIRS, :-1] @ others.T).min(axis=1)
+    seeds: NDArray[np.int64] = np.sort(np.argpartition(reach, min(SEEDS, n) - 1)[:SEEDS])
+    return seeds
+
+
+def _lowest_between(
+    a: NDArray[np.float64], numbers_a: NDArray[np.int64], b: NDArray[np.float64], numbers_b: NDArray[np.int64]
+) -> Lowest:
+    """The lowest correlation of a pair of different members, one of each set."""
+    product = a @ b.T
+    product[numbers_a[:, None] == numbers_b] = np.inf
+    i, j = divmod(int(product.argmin()), len(b))
+    first, second = sorted((int(numbers_a[i]), int(numbers_b[j])))
+    return Lowest(float(product[i, j]), first, second)
+
+
+def _fewer(short: NDArray[np.float32], k: int) -> NDArray[np.float32]:
+    """Short vectors with their first k coordinates only, what the others hold added to the rest."""
+    if k == short.shape[1] - 1:
+        return short
+    fewer = np.empty((len(short), k + 1), np.float32)
+    fewer[:, :-1] = short[:, :k]
+    # Too long by more than float32 can be wrong.
+    fewer[:, -1] = np.sqrt(np.square(short[:, k:].astype(np.float64)).sum(axis=1)) * (1 + 2**-20)
+    return fewer
+
+
+def _mirrored(short: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The vectors whose products with the short ones bound correlations from below."""
+    mirrored = short.copy()
+    mirrored[:, -1] *= -1
+    return mirrored
+
+
+def _choose(sample: NDArray[np.float32], low: float, pairs: float) -> int | None:
+    """The number of directions that makes the search of so many pairs cheapest; None where too many are left."""
+    costs = {}
+    for k in NUMBERS:
+        if k < sample.shape[1]:
+            short = _fewer(sample, k)
+            share = np.count_nonzero(short @ _mirrored(short).T <= low + float32_margin(k + 1)) / len(sample) ** 2
+            if share * pairs <= MOST_PAIRS / 2:
+                costs[k] = k + 1 + PAIR_COST * share
+    return min(costs, key=lambda k: costs[k], default=None)
+
+
+def _candidates(
+    short: NDArray[np.float32], sizes: Sequence[int], low: float
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]] | None:
+    """Bounds, rows and columns of all pairs that may lie below a correlation; None where there are too many.
+
+    The first rows are those of parts of these sizes, inside which no pair is looked at.
+    """
+    n, margin = len(short), np.float32(float32_margin(short.shape[1]))
+    floor = np.float32(low) + margin
+    mirrored = _mirrored(short)
+    buffer = np.empty(TILE_ROWS * TILE_COLUMNS, np.float32)
+    found: list[tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]] = []
+    count = 0
+    for top, bottom, first in _strips(n, sizes):
+        for left in range(first, n, TILE_COLUMNS):
+            right = min(left + TILE_COLUMNS, n)
+            product = buffer[: (bottom - top) * (right - left)].reshape(bottom - top, right - left)
+            np.matmul(short[top:bottom], mirrored[left:right].T, out=product)
+            if product.min() > floor:
+                continue
+            i, j = np.nonzero(product <= floor)
+            above = j + left > i + top
+            i, j = i[above], j[above]
+            found.append((product[i, j] - margin, i + top, j + left))
+            count += len(i)
+            if count > MOST_PAIRS:
+                return None
+    empty = np.empty(0, np.int64)
+    joined = [np.concatenate(column) for column in zip(*found, strict=True)] or [np.empty(0, np.float32), empty, empty]
+    return joined[0], joined[1], joined[2]
+
+
+def _strips(n: int, sizes: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Rows from and to, and the first column they are compared with: each pair of two parts, or of none, once."""
+    start = 0
+    for size in sizes:
+        for top in range(start, start + size, TILE_ROWS):
+            yield top, min(top + TILE_ROWS, start + size), start + size
+        start += size
+    for top in range(start, n, TILE_ROWS):
+        yield top, min(top + TILE_ROWS, n), top
+
+
+def _look(
+    load: Load,
+    order: NDArray[np.int64],
+    candidates: tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]],
+    lowest: Lowest,
+    block: int,
+) -> Lowest:
+    """The lowest of these pairs and of what was known, in float64; those with the lowest bounds are looked at first."""
+    bound, row, column = candidates
+    by_bound = np.argsort(bound, kind="stable")
+    step = max(1, min(CHUNK_PAIRS // 16, block // 2))
+    for start in range(0, len(by_bound), step):
+        chosen = by_bound[start : start + step]
+        if bound[chosen[0]] > lowest.correlation:
+            break
+        a, b = order[row[chosen]], order[column[chosen]]
+        numbers, place = np.unique(np.concatenate([a, b]), return_inverse=True)
+        units = load(numbers)
+        values = (units[place[: len(a)]] * units[place[len(a) :]]).sum(axis=1)
+        best = int(values.argmin())
+        first, second = sorted((int(a[best]), int(b[best])))
+        lowest = min(lowest, Lowest(float(values[best]), first, second))
+    return lowest
