@@ -24,8 +24,11 @@ SAMPLE = 2048
 SEEDS = 64
 """Members that lie far out, which are correlated with all others."""
 
-PAIR_COST = 1000.0
+PAIR_COST = 100_000.0
 """Of looking at one pair in float64, in multiples of one multiplication and addition in a product of short vectors."""
+
+FLOAT64_COST = 2.0
+"""Of a multiplication and addition in a product of whole patterns, in the same unit."""
 
 MOST_PAIRS = 2**22
 """That are looked at one by one; with more, products of whole patterns cost less."""
@@ -95,7 +98,8 @@ def mean_and_lowest(
         mean[numbers] = (units @ total - np.square(units).sum(axis=1)) / (n - 1)
         lowest = min(lowest, _lowest_between(units, numbers, seed_units, seeds))
     pairs = n * (n - 1) / 2 - sum(len(part.members) * (len(part.members) - 1) / 2 for part in parts)
-    chosen = _choose(shorten(sample[1::2], basis), lowest.correlation, pairs)
+    whole_cost = FLOAT64_COST * sample.shape[1]
+    chosen = _choose(shorten(sample[1::2], basis), lowest.correlation, pairs, whole_cost)
     if chosen is None:
         return mean, None
     order = np.concatenate([*(part.members for part in parts), _in_none(n, parts)])
@@ -155,15 +159,16 @@ def _mirrored(short: NDArray[np.float32]) -> NDArray[np.float32]:
     return mirrored
 
 
-def _choose(sample: NDArray[np.float32], low: float, pairs: float) -> int | None:
-    """The number of directions that makes the search of so many pairs cheapest; None where too many are left."""
+def _choose(sample: NDArray[np.float32], low: float, pairs: float, most_cost: float) -> int | None:
+    """The number of directions that makes the search of so many pairs cheapest; None where it costs more than that."""
     costs = {}
     for k in NUMBERS:
         if k < sample.shape[1]:
             short = _fewer(sample, k)
             share = np.count_nonzero(short @ _mirrored(short).T <= low + float32_margin(k + 1)) / len(sample) ** 2
-            if share * pairs <= MOST_PAIRS / 2:
-                costs[k] = k + 1 + PAIR_COST * share
+            cost = k + 1 + PAIR_COST * share
+            if share * pairs <= MOST_PAIRS / 2 and cost < most_cost:
+                costs[k] = cost
     return min(costs, key=lambda k: costs[k], default=None)
 
 
@@ -187,7 +192,7 @@ def _candidates(
             np.matmul(short[top:bottom], mirrored[left:right].T, out=product)
             if product.min() > floor:
                 continue
-            i, j = np.nonzero(product <= floor)
+            i, j = np.divmod(np.flatnonzero(product <= floor), right - left)
             above = j + left > i + top
             i, j = i[above], j[above]
             found.append((product[i, j] - margin, i + top, j + left))

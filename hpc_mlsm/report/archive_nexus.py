@@ -7,6 +7,7 @@ and ``weights`` of the decomposition, ``r_w`` and ``refinement`` (a plot for eac
 """
 
 import re
+from collections.abc import Iterable
 
 import h5py
 import numpy as np
@@ -51,6 +52,10 @@ def _along(answer: ArchiveAnswer, frames: "np.ndarray | None" = None) -> dict[st
     return {_name(axis.name): Quantity(values, "" if axis.unit == "number" else axis.unit)}
 
 
+def _meaning(places: Iterable[int]) -> str:
+    return ", ".join(f"{place}: {VERDICTS[place]}" for place in places)
+
+
 def _name(text: str) -> str:
     """A text as a name that NeXus allows."""
     return re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_") or "unnamed"
@@ -62,8 +67,9 @@ def _write_frames(entry: h5py.Group, answer: ArchiveAnswer) -> None:
     candidates = {"probability": Quantity(answer.probability), "class": Quantity(answer.top)}
     title = "Probability of the candidates of each frame"
     nexus_plot(entry, "candidates", candidates, along | {"rank": ranks}, title).attrs["calibrated"] = answer.calibrated
-    meaning = ", ".join(f"{place}: {word}" for place, word in enumerate(VERDICTS))
-    nexus_plot(entry, "verdict", {"verdict": Quantity(answer.verdict, label=meaning)}, along, "Verdict of each frame")
+    verdict = {"verdict": Quantity(answer.verdict, label=_meaning(range(len(VERDICTS))))}
+    title = f"Verdict of each frame ({_meaning(np.unique(answer.verdict))})"
+    nexus_plot(entry, "verdict", verdict, along, title)
     if len(answer.classes):
         phases = {
             f"class_{place}": Quantity(_probability_of(answer, place), label=answer.label(place))

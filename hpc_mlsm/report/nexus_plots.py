@@ -28,7 +28,10 @@ def nexus_group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
 def nexus_plot(
     parent: h5py.Group, name: str, signals: Mapping[str, Quantity], axes: Mapping[str, Quantity], title: str = ""
 ) -> h5py.Group:
-    """A group that viewers draw: the first signal over the axes, the others with it; returns the group."""
+    """A group that viewers draw: the first signal over the axes, the others with it; returns the group.
+
+    The title gets the unit of the signals: some viewers label no axis with it.
+    """
     group = nexus_group(parent, name, "NXdata")
     first, *others = signals
     group.attrs["signal"] = first
@@ -43,7 +46,8 @@ def nexus_plot(
         if quantity.errors is not None:
             _write(group, f"{signal}_errors", Quantity(quantity.errors, quantity.unit))
     if title:
-        group["title"] = title
+        unit = signals[first].unit
+        group["title"] = f"{title} ({unit})" if unit else title
     return group
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from hpc_mlsm.decomposition.result_file import load_decomposition, save_decomposition
 from hpc_mlsm.report import archive_curves
-from hpc_mlsm.report.archive_answer import SeriesAxis
+from hpc_mlsm.report.archive_answer import VERDICTS, SeriesAxis
 from hpc_mlsm.report.archive_nexus import archive_image
 from hpc_mlsm.report.archive_tables import components_table, csv_bytes, frames_table, parquet_bytes
 from tests.report.archive_samples import sample_answer
@@ -73,6 +73,8 @@ def test_the_file_holds_what_was_found(result):
         entry = file["entry"]
         np.testing.assert_array_equal(entry["candidates/probability"][()], answer.probability)
         np.testing.assert_array_equal(entry["verdict/verdict"][()], answer.verdict)
+        title = entry["verdict/title"].asstr()[()]
+        assert all((f"{place}: {word}" in title) == (place in answer.verdict) for place, word in enumerate(VERDICTS))
         np.testing.assert_allclose(entry["weights/component_2"][()], answer.decomposition.weights[:, 1])
         assert entry["components/r"].attrs["units"] == "angstrom"
         assert entry["patterns/time"].attrs["units"] == "min"
@@ -81,6 +83,7 @@ def test_the_file_holds_what_was_found(result):
         assert len(lengths) == 2
         group = entry["refinement"][lengths[0]]
         assert group["a"].attrs["units"] == "angstrom"
+        assert group["title"].asstr()[()].endswith("(angstrom)")
         assert np.nanmax(group["a_errors"]) == pytest.approx(3e-4)
 
 
