@@ -1,8 +1,5 @@
 """A trained network with all that prediction needs, in one folder, without pickle."""
 
-import hashlib
-import json
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpc_mlsm import __version__
-from hpc_mlsm.durable import is_stale_part, write_durably
 from hpc_mlsm.errors import BundleError, PatternError
 from hpc_mlsm.models.calibration import probabilities
 from hpc_mlsm.models.cnn_model import CnnModel
+from hpc_mlsm.models.one_file import OneFile
 
-SCHEMA_VERSION = 1
 MANIFEST = "cnn.json"
+FILES = OneFile("network", MANIFEST, "network", ".keras", version=1)
 
 
 @dataclass(frozen=True)
@@ -76,19 +73,7 @@ def save_cnn(bundle: CnnBundle, folder: Path) -> None:
         If the folder cannot be made, or a file not be written; the old network is still there then, whole.
     """
     _check(bundle)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BundleError(f"the folder {folder} cannot be made: {error}") from error
-    checksum = hashlib.sha256(bundle.model.image).hexdigest()
-    name = f"network-{checksum[:16]}.keras"
-    described = {"schema": SCHEMA_VERSION, "info": asdict(bundle.info), "file": name, "sha256": checksum}
-    try:
-        write_durably(folder / name, bundle.model.image)
-        manifest = json.loads(json.dumps(described))  # as it will be read back
-        write_durably(folder / MANIFEST, json.dumps(manifest | {"checksum": _checksum(manifest)}, indent=1).encode())
-    finally:
-        _remove_unnamed(folder)
+    FILES.save(folder, asdict(bundle.info), bundle.model.image)
 
 
 def load_cnn(folder: Path) -> CnnBundle:
@@ -102,14 +87,7 @@ def load_cnn(folder: Path) -> CnnBundle:
     manifest = read_cnn_manifest(folder)
     raw = manifest["info"]
     info = CnnInfo(**{**raw, "classes": tuple(raw["classes"]), "grid": tuple(raw["grid"])})
-    path = folder / Path(manifest["file"]).name
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error}; train again, or copy the whole folder") from error
-    if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
-        raise BundleError(f"{path} was altered since it was trained (its checksum differs); train again")
-    bundle = CnnBundle(info, CnnModel.read(content))
+    bundle = CnnBundle(info, CnnModel.read(FILES.read_content(folder, manifest)))
     _check(bundle)
     return bundle
 
@@ -122,22 +100,7 @@ def read_cnn_manifest(folder: Path) -> dict[str, Any]:
     BundleError
         If there is none, or it is altered or of another version.
     """
-    path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise BundleError(f"{folder} holds no trained network ({MANIFEST} is missing); run the train stage") from error
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{path} cannot be read: {error}; train again") from error
-    schema = manifest.get("schema") if isinstance(manifest, dict) else None
-    if schema != SCHEMA_VERSION:
-        raise BundleError(
-            f"{folder} is a network of version {schema}, this program needs {SCHEMA_VERSION}; train again"
-        )
-    described = {key: value for key, value in manifest.items() if key != "checksum"}
-    if _checksum(described) != manifest.get("checksum"):
-        raise BundleError(f"{path} was altered since it was trained (its checksum differs); train again")
-    return described
+    return FILES.read_manifest(folder)
 
 
 def _check(bundle: CnnBundle) -> None:
@@ -147,22 +110,3 @@ def _check(bundle: CnnBundle) -> None:
             f"the network takes {model.n_points} points and knows {model.n_classes} classes, its table says "
             f"{info.grid[2]} and {len(info.classes)}; train again"
         )
-
-
-def _checksum(described: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
-
-
-def _remove_unnamed(folder: Path) -> None:
-    """Remove the files of networks that were replaced, or were never finished."""
-    try:
-        kept = read_cnn_manifest(folder)["file"]
-    except BundleError:
-        if (folder / MANIFEST).exists():
-            return  # of another version perhaps, and not ours to clear away
-        kept = ""
-    partial = [path for path in folder.glob(".*.part") if is_stale_part(path)]
-    for path in (*folder.glob("network-*.keras"), *partial):
-        if path.name != kept:
-            with suppress(OSError):  # what is left over does no harm
-                path.unlink()

@@ -1,8 +1,5 @@
 """A trained forest with all that prediction needs, in one folder, without pickle."""
 
-import hashlib
-import json
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpc_mlsm import __version__
-from hpc_mlsm.durable import is_stale_part, write_durably
 from hpc_mlsm.errors import BundleError
 from hpc_mlsm.models.forest_files import dump, load, sklearn_version
 from hpc_mlsm.models.forest_settings import ForestSettings
+from hpc_mlsm.models.one_file import OneFile
 from hpc_mlsm.models.peak_features import FEATURE_NAMES, PeakSettings, PeakTable, find_peak_table
 
-SCHEMA_VERSION = 1
 MANIFEST = "forest.json"
+FILES = OneFile("forest", MANIFEST, "forest", ".skops", version=1)
 
 
 @dataclass(frozen=True)
@@ -90,20 +87,7 @@ def save_forest(forest: Forest, folder: Path) -> None:
         If the folder cannot be made, or a file not be written; the old forest is still there then, whole.
     """
     _check(forest)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BundleError(f"the folder {folder} cannot be made: {error}") from error
-    content = dump(forest.estimator)
-    checksum = hashlib.sha256(content).hexdigest()
-    name = f"forest-{checksum[:16]}.skops"
-    described = {"schema": SCHEMA_VERSION, "info": asdict(forest.info), "file": name, "sha256": checksum}
-    try:
-        write_durably(folder / name, content)
-        manifest = json.loads(json.dumps(described))  # as it will be read back
-        write_durably(folder / MANIFEST, json.dumps(manifest | {"checksum": _checksum(manifest)}, indent=1).encode())
-    finally:
-        _remove_unnamed(folder)
+    FILES.save(folder, asdict(forest.info), dump(forest.estimator))
 
 
 def load_forest(folder: Path) -> Forest:
@@ -114,7 +98,7 @@ def load_forest(folder: Path) -> Forest:
     BundleError
         If it is missing, of another version of this program or of scikit-learn, or a file was altered or lost.
     """
-    manifest = _read_manifest(folder)
+    manifest = FILES.read_manifest(folder)
     info = _info(manifest)
     if _release(info.scikit_learn) != _release(sklearn_version()):
         raise BundleError(
@@ -122,14 +106,7 @@ def load_forest(folder: Path) -> Forest:
             f"may mean something else to another release; install scikit-learn {_release(info.scikit_learn)}, or train "
             "again"
         )
-    path = folder / Path(manifest["file"]).name
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error}; train again, or copy the whole folder") from error
-    if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
-        raise BundleError(f"{path} was altered since it was trained (its checksum differs); train again")
-    forest = Forest(info, load(content))
+    forest = Forest(info, load(FILES.read_content(folder, manifest)))
     _check(forest)
     return forest
 
@@ -142,7 +119,7 @@ def read_forest_info(folder: Path) -> ForestInfo:
     BundleError
         If it is missing, of another version of this program, or was altered.
     """
-    return _info(_read_manifest(folder))
+    return _info(FILES.read_manifest(folder))
 
 
 def _info(manifest: dict[str, Any]) -> ForestInfo:
@@ -171,39 +148,3 @@ def _check(forest: Forest) -> None:
 
 def _release(version: str) -> str:
     return ".".join(version.split(".")[:2])
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise BundleError(f"{folder} holds no trained forest ({MANIFEST} is missing); run the train stage") from error
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{path} cannot be read: {error}; train again") from error
-    schema = manifest.get("schema") if isinstance(manifest, dict) else None
-    if schema != SCHEMA_VERSION:
-        raise BundleError(f"{folder} is a forest of version {schema}, this program needs {SCHEMA_VERSION}; train again")
-    described = {key: value for key, value in manifest.items() if key != "checksum"}
-    if _checksum(described) != manifest.get("checksum"):
-        raise BundleError(f"{path} was altered since it was trained (its checksum differs); train again")
-    return described
-
-
-def _checksum(described: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
-
-
-def _remove_unnamed(folder: Path) -> None:
-    """Remove the files of forests that were replaced, or were never finished."""
-    try:
-        kept = _read_manifest(folder)["file"]
-    except BundleError:
-        if (folder / MANIFEST).exists():
-            return
-        kept = ""
-    partial = [path for path in folder.glob(".*.part") if is_stale_part(path)]
-    for path in (*folder.glob("forest-*.skops"), *partial):
-        if path.name != kept:
-            with suppress(OSError):  # what is left over does no harm
-                path.unlink()
