@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hpc_mlsm.grouping.correlate import CHUNK_PAIRS, float32_margin
 from hpc_mlsm.grouping.leading import leading_directions, shorten
 
-NUMBERS = (16, 24, 32, 48, 64)
+NUMBERS = (16, 24, 32, 48, 64, 80, 96, 128)
 """Numbers of directions to choose from."""
 
 SAMPLE = 2048
@@ -30,8 +30,8 @@ PAIR_COST = 100_000.0
 FLOAT64_COST = 2.0
 """Of a multiplication and addition in a product of whole patterns, in the same unit."""
 
-MOST_PAIRS = 2**22
-"""That are looked at one by one; with more, products of whole patterns cost less."""
+MOST_PAIRS = 2**20
+"""That are looked at one by one (28 bytes each until then)."""
 
 TILE_ROWS, TILE_COLUMNS = 512, 1024
 
@@ -81,30 +81,62 @@ def mean_and_lowest(
     lowest : Lowest or None
         None where the short vectors exclude too little, and products of whole patterns are the better way.
     """
-    sample = load(np.unique(np.linspace(0, n - 1, min(SAMPLE, block, n)).astype(np.int64)))
-    # Found in one half and judged by the other, see ``leading.choose_directions``.
-    basis = leading_directions(sample[::2], min(max(NUMBERS), sample.shape[1] // 2))
-    short, total = np.empty((n, basis.shape[1] + 1), np.float32), np.zeros(sample.shape[1])
+    sampled = np.unique(np.linspace(0, n - 1, min(SAMPLE, block, n)).astype(np.int64))
+    sample = load(sampled)
+    seeds = _lowest_rows(_correlations(sample, sampled, sample, sampled).min(axis=1))
+    known = min((part.lowest for part in parts), default=NONE_YET)
+    total, lowest, reach = _first_pass(load, n, block, sample[seeds], sampled[seeds])
+    lowest = min(lowest, known)
+    pairs = n * (n - 1) / 2 - sum(len(part.members) * (len(part.members) - 1) / 2 for part in parts)
+    basis = _choose(sample, lowest.correlation, pairs)
+    # Those that are far from a seed are seeds of the second pass.
+    seeds = _lowest_rows(reach)
+    mean, short, found = _second_pass(load, n, block, load(seeds), seeds, total, basis)
+    lowest = min(lowest, found)
+    if basis is None:
+        return mean, None
+    order = np.arange(n)
+    if parts:
+        order = np.concatenate([*(part.members for part in parts), _in_none(n, parts)])
+        short = short[order]
+    candidates = _candidates(short, [len(part.members) for part in parts], lowest.correlation)
+    return mean, None if candidates is None else _look(load, order, candidates, lowest, block)
+
+
+def _first_pass(
+    load: Load, n: int, block: int, seed_units: NDArray[np.float64], seeds: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], Lowest, NDArray[np.float64]]:
+    """The sum of all unit vectors; the lowest correlation with a seed, of all members and of each."""
+    total, reach, lowest = np.zeros(seed_units.shape[1]), np.empty(n), NONE_YET
     for numbers in _blocks(n, block):
         units = load(numbers)
         total += units.sum(axis=0)
-        short[numbers] = shorten(units, basis)
-    seeds = _far_out(short)
-    seed_units, mean = load(seeds), np.empty(n)
-    lowest = min((part.lowest for part in parts), default=NONE_YET)
+        product = _correlations(units, numbers, seed_units, seeds)
+        reach[numbers] = product.min(axis=1)
+        lowest = min(lowest, _lowest_in(product, numbers, seeds))
+    return total, lowest, reach
+
+
+def _second_pass(
+    load: Load,
+    n: int,
+    block: int,
+    seed_units: NDArray[np.float64],
+    seeds: NDArray[np.int64],
+    total: NDArray[np.float64],
+    basis: NDArray[np.float64] | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float32], Lowest]:
+    """The mean correlation and the short vector of each member, and the lowest correlation with a seed."""
+    mean, lowest = np.empty(n), NONE_YET
+    short = np.empty((n, 0 if basis is None else basis.shape[1] + 1), np.float32)
     for numbers in _blocks(n, block):
         units = load(numbers)
         # What each has in common with all is what it has in common with their sum.
         mean[numbers] = (units @ total - np.square(units).sum(axis=1)) / (n - 1)
-        lowest = min(lowest, _lowest_between(units, numbers, seed_units, seeds))
-    pairs = n * (n - 1) / 2 - sum(len(part.members) * (len(part.members) - 1) / 2 for part in parts)
-    whole_cost = FLOAT64_COST * sample.shape[1]
-    chosen = _choose(shorten(sample[1::2], basis), lowest.correlation, pairs, whole_cost)
-    if chosen is None:
-        return mean, None
-    order = np.concatenate([*(part.members for part in parts), _in_none(n, parts)])
-    candidates = _candidates(_fewer(short, chosen)[order], [len(part.members) for part in parts], lowest.correlation)
-    return mean, None if candidates is None else _look(load, order, candidates, lowest, block)
+        lowest = min(lowest, _lowest_in(_correlations(units, numbers, seed_units, seeds), numbers, seeds))
+        if basis is not None:
+            short[numbers] = shorten(units, basis)
+    return mean, short, lowest
 
 
 def _blocks(n: int, block: int) -> Iterator[NDArray[np.int64]]:
@@ -119,37 +151,25 @@ def _in_none(n: int, parts: Sequence[Part]) -> NDArray[np.int64]:
     return np.flatnonzero(~inside)
 
 
-def _far_out(short: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Members that by their coordinates are the least like some other of a sample."""
-    n = len(short)
-    others = short[np.unique(np.linspace(0, n - 1, min(4 * SEEDS, n)).astype(np.int64)), :-1]
-    reach = np.empty(n, np.float32)
-    for start in range(0, n, CHUNK_PAIRS):
-        reach[start : start + CHUNK_PAIRS] = (short[start : start + CHUNK_PAIRS, :-1] @ others.T).min(axis=1)
-    seeds: NDArray[np.int64] = np.sort(np.argpartition(reach, min(SEEDS, n) - 1)[:SEEDS])
-    return seeds
-
-
-def _lowest_between(
+def _correlations(
     a: NDArray[np.float64], numbers_a: NDArray[np.int64], b: NDArray[np.float64], numbers_b: NDArray[np.int64]
-) -> Lowest:
-    """The lowest correlation of a pair of different members, one of each set."""
-    product = a @ b.T
+) -> NDArray[np.float64]:
+    """Correlations of each of one set of members with each of another; of a member with itself, infinity."""
+    product: NDArray[np.float64] = a @ b.T
     product[numbers_a[:, None] == numbers_b] = np.inf
-    i, j = divmod(int(product.argmin()), len(b))
-    first, second = sorted((int(numbers_a[i]), int(numbers_b[j])))
+    return product
+
+
+def _lowest_in(product: NDArray[np.float64], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Lowest:
+    i, j = divmod(int(product.argmin()), len(columns))
+    first, second = sorted((int(rows[i]), int(columns[j])))
     return Lowest(float(product[i, j]), first, second)
 
 
-def _fewer(short: NDArray[np.float32], k: int) -> NDArray[np.float32]:
-    """Short vectors with their first k coordinates only, what the others hold added to the rest."""
-    if k == short.shape[1] - 1:
-        return short
-    fewer = np.empty((len(short), k + 1), np.float32)
-    fewer[:, :-1] = short[:, :k]
-    # Too long by more than float32 can be wrong.
-    fewer[:, -1] = np.sqrt(np.square(short[:, k:].astype(np.float64)).sum(axis=1)) * (1 + 2**-20)
-    return fewer
+def _lowest_rows(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """As many rows as there are seeds, of those with the lowest values."""
+    rows: NDArray[np.int64] = np.sort(np.argpartition(values, min(SEEDS, len(values)) - 1)[:SEEDS])
+    return rows
 
 
 def _mirrored(short: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -159,17 +179,20 @@ def _mirrored(short: NDArray[np.float32]) -> NDArray[np.float32]:
     return mirrored
 
 
-def _choose(sample: NDArray[np.float32], low: float, pairs: float, most_cost: float) -> int | None:
-    """The number of directions that makes the search of so many pairs cheapest; None where it costs more than that."""
+def _choose(sample: NDArray[np.float64], low: float, pairs: float) -> NDArray[np.float64] | None:
+    """The directions that make the search of so many pairs cheapest; None where whole products cost less."""
+    # Found in one half and judged by the other, see ``leading.choose_directions``.
+    points = sample.shape[1]
+    leading, others = leading_directions(sample[::2], min(max(NUMBERS), points // 2)), sample[1::2]
     costs = {}
     for k in NUMBERS:
-        if k < sample.shape[1]:
-            short = _fewer(sample, k)
-            share = np.count_nonzero(short @ _mirrored(short).T <= low + float32_margin(k + 1)) / len(sample) ** 2
-            cost = k + 1 + PAIR_COST * share
-            if share * pairs <= MOST_PAIRS / 2 and cost < most_cost:
-                costs[k] = cost
-    return min(costs, key=lambda k: costs[k], default=None)
+        if k <= leading.shape[1] and len(others):
+            short = shorten(others, leading[:, :k])
+            share = np.count_nonzero(short @ _mirrored(short).T <= low + float32_margin(k + 1)) / len(others) ** 2
+            if share * pairs <= MOST_PAIRS / 2:
+                costs[k] = k + 1 + PAIR_COST * share
+    best = min(costs, key=lambda k: costs[k], default=0)
+    return leading[:, :best] if best and costs[best] < FLOAT64_COST * points else None
 
 
 def _candidates(
@@ -181,15 +204,15 @@ def _candidates(
     """
     n, margin = len(short), np.float32(float32_margin(short.shape[1]))
     floor = np.float32(low) + margin
-    mirrored = _mirrored(short)
     buffer = np.empty(TILE_ROWS * TILE_COLUMNS, np.float32)
     found: list[tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]] = []
     count = 0
     for top, bottom, first in _strips(n, sizes):
+        strip = _mirrored(short[top:bottom])
         for left in range(first, n, TILE_COLUMNS):
             right = min(left + TILE_COLUMNS, n)
             product = buffer[: (bottom - top) * (right - left)].reshape(bottom - top, right - left)
-            np.matmul(short[top:bottom], mirrored[left:right].T, out=product)
+            np.matmul(strip, short[left:right].T, out=product)
             if product.min() > floor:
                 continue
             i, j = np.divmod(np.flatnonzero(product <= floor), right - left)

@@ -15,6 +15,9 @@ TILE = 512
 READ_ELEMENTS = 2**21
 """Elements of one read: members that lie near each other in the store are read together."""
 
+COPIED = 4096
+"""Members whose unit vectors are copied at a time where all are at hand."""
+
 LARGE = 2048
 """Members of a group in which short vectors find the lowest correlation sooner than all products of whole patterns."""
 
@@ -39,7 +42,7 @@ def inner_correlations(
     points : int
         Points of a pattern.
     memory_bytes : int
-        Memory to keep to; short vectors of a large group come to it, 260 bytes a member.
+        Memory to keep to; short vectors of a large group come to it, at most 516 bytes a member.
     parts : sequence of sequences of Part, optional
         For each group, members of it that were measured together before, by their numbers in it. Heeded where that
         saves much.
@@ -49,15 +52,13 @@ def inner_correlations(
     before = iter(parts or [()] * len(groups))
     for batch in _batches(groups, capacity):
         known = [next(before) for _ in batch]
-        if len(batch[0]) > min(capacity, LARGE):
-            yield _of_large_group(rows, batch[0], points, capacity, known[0])
+        if len(batch[0]) > capacity:
+            yield _by_blocks(rows, batch[0], points, capacity, known[0])
             continue
         units = standardise_float64(gather(rows, np.concatenate(batch), points))
         ends = np.cumsum([len(group) for group in batch])
-        for unit in np.split(units, ends[:-1]):
-            total = unit.sum(axis=0)
-            mean = (unit @ total - np.square(unit).sum(axis=1)) / (len(unit) - 1)
-            yield mean, _over_blocks(unit.__getitem__, len(unit), capacity)
+        for unit, own in zip(np.split(units, ends[:-1]), known, strict=True):
+            yield _of_units(unit, own)
 
 
 def gather(rows: Rows, index: NDArray[np.int64], points: int) -> NDArray[np.float32]:
@@ -77,11 +78,11 @@ def gather(rows: Rows, index: NDArray[np.int64], points: int) -> NDArray[np.floa
 
 
 def _batches(groups: Sequence[NDArray[np.int64]], capacity: int) -> Iterator[list[NDArray[np.int64]]]:
-    """Runs of groups that together have at most ``capacity`` members; a large group comes alone."""
+    """Runs of groups that together have at most ``capacity`` members; a larger group comes alone."""
     batch: list[NDArray[np.int64]] = []
     members = 0
     for group in groups:
-        if batch and (members + len(group) > capacity or len(group) > LARGE or len(batch[0]) > LARGE):
+        if batch and members + len(group) > capacity:
             yield batch
             batch, members = [], 0
         batch.append(group)
@@ -90,16 +91,40 @@ def _batches(groups: Sequence[NDArray[np.int64]], capacity: int) -> Iterator[lis
         yield batch
 
 
-def _of_large_group(
+def _of_units(units: NDArray[np.float64], parts: Sequence[Part]) -> tuple[NDArray[np.float64], Lowest]:
+    """Of members whose unit vectors are at hand."""
+    if len(units) > LARGE:
+        mean, lowest = mean_and_lowest(units.__getitem__, len(units), COPIED, parts)
+    else:
+        mean, lowest = (units @ units.sum(axis=0) - np.square(units).sum(axis=1)) / (len(units) - 1), None
+    return mean, lowest or _over_blocks(units.__getitem__, len(units), len(units))
+
+
+def _by_blocks(
     rows: Rows, group: NDArray[np.int64], points: int, capacity: int, parts: Sequence[Part]
 ) -> tuple[NDArray[np.float64], Lowest]:
-    def load(numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-        return standardise_float64(gather(rows, group[numbers], points))
+    """Of members whose patterns are read a block at a time."""
+    # In the order in which they lie in the store, so that a block is read in one piece.
+    order = np.argsort(group)
+    place = np.empty(len(group), np.int64)
+    place[order] = np.arange(len(group))
 
-    mean, lowest = mean_and_lowest(load, len(group), capacity, parts)
+    def load(numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        return standardise_float64(gather(rows, group[order[numbers]], points))
+
+    moved = [Part(np.sort(place[part.members]), _with_numbers(part.lowest, place)) for part in parts]
+    ordered, lowest = mean_and_lowest(load, len(group), capacity, moved)
     if lowest is None:
         lowest = _over_blocks(lambda part: load(np.arange(part.start, part.stop)), len(group), capacity)
-    return mean, lowest
+    mean = np.empty(len(group))
+    mean[order] = ordered
+    return mean, _with_numbers(lowest, order)
+
+
+def _with_numbers(lowest: Lowest, numbers: NDArray[np.int64]) -> Lowest:
+    """The same, of members that are counted in another way."""
+    first, second = sorted((int(numbers[lowest.first]), int(numbers[lowest.second])))
+    return Lowest(lowest.correlation, first, second)
 
 
 def _over_blocks(load: Callable[[slice], NDArray[np.float64]], n: int, block: int) -> Lowest:

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from hpc_mlsm.grouping.correlate import standardise_float64
 from hpc_mlsm.grouping.groups import Group, build_groups
+from hpc_mlsm.grouping.leading import leading_directions
 from hpc_mlsm.grouping.lowest import Lowest, Part, mean_and_lowest
 
 POINTS = 120
@@ -105,7 +106,7 @@ def test_noise_that_no_direction_describes_is_left_to_whole_products(monkeypatch
 
 
 def test_more_pairs_than_the_sample_promised_are_left_to_whole_products(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("hpc_mlsm.grouping.lowest._choose", lambda *_: 16)
+    monkeypatch.setattr("hpc_mlsm.grouping.lowest._choose", lambda sample, *_: leading_directions(sample, 16))
     monkeypatch.setattr("hpc_mlsm.grouping.lowest.MOST_PAIRS", 2**10)
     noise = np.random.default_rng(5).normal(size=(1000, POINTS)).astype(np.float32)
     assert mean_and_lowest(Units(noise), 1000, 1000)[1] is None
