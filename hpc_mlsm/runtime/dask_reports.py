@@ -54,6 +54,10 @@ class Reports:
         # One that dies as soon as it has come may not have told, but its nanny has.
         return self._places.get(worker) or self._places_by_pid.get(pid, ("", ""))
 
+    def has_arrived(self, worker: str) -> bool:
+        """Whether a worker, given by its address, has found itself fit for tasks."""
+        return worker in self._places
+
     def left(self, worker: str) -> bool:
         """Whether a worker, given by its address, ended in good order."""
         return worker in self._left

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import os
 import platform
 import shutil
 import time
@@ -215,12 +214,10 @@ class SlurmExecutor(DaskExecutor):
         ExecutorError
             If one was refused.
         """
-        if self.workers():
-            # The answers come after what workers said on their arrival.
-            self.client.run(os.getpid, on_error="ignore")
         if self.reports.refused:
             raise ExecutorError(self.why_deserted())
-        return bool(self.workers())
+        # One that only the scheduler knows of may still be looking at its versions.
+        return any(self.reports.has_arrived(worker) for worker in self.workers())
 
     def _no_more_jobs(self, kept: "ThreadFuture[None]") -> None:
         """Let maps give up as soon as the last worker is gone."""
