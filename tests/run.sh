@@ -14,8 +14,6 @@ if [ $# -gt 0 ]; then
 fi
 # Three processes for two cores: many tests wait for a cluster most of the time. Files that share what they made stay together.
 processes=${HPC_MLSM_TEST_PROCESSES:-$(($(getconf _NPROCESSORS_ONLN) + 1))}
-# Workers that are killed on purpose, on a machine that is as busy as this makes it, do not always die at the moment that
-# a test is about. What fails is run once more, and its first failure is shown whatever comes of it.
-"$venv/bin/python" -m pytest --reruns=1 --rerun-show-tracebacks \
+"$venv/bin/python" -m pytest --rerun-show-tracebacks \
     --numprocesses="$processes" --maxprocesses=8 --dist=loadfile --no-loadscope-reorder \
     --cov=hpc_mlsm --cov-branch --cov-report=term:skip-covered --cov-fail-under=85

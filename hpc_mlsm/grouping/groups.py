@@ -190,7 +190,7 @@ class _Earlier:
     def parts(self, own: Sequence[str]) -> list[Part]:
         """Members that were in one group, where the two that were the least alike are still among them.
 
-        None for a group that is measured sooner than these are found.
+        Empty for a group that is measured sooner than these are found.
         """
         if len(own) <= LARGE:
             return []

@@ -113,7 +113,7 @@ def _first_pass(
         total += units.sum(axis=0)
         product = _correlations(units, numbers, seed_units, seeds)
         reach[numbers] = product.min(axis=1)
-        lowest = min(lowest, _lowest_in(product, numbers, seeds))
+        lowest = min(lowest, lowest_in(product, numbers, seeds))
     return total, lowest, reach
 
 
@@ -133,7 +133,7 @@ def _second_pass(
         units = load(numbers)
         # What each has in common with all is what it has in common with their sum.
         mean[numbers] = (units @ total - np.square(units).sum(axis=1)) / (n - 1)
-        lowest = min(lowest, _lowest_in(_correlations(units, numbers, seed_units, seeds), numbers, seeds))
+        lowest = min(lowest, lowest_in(_correlations(units, numbers, seed_units, seeds), numbers, seeds))
         if basis is not None:
             short[numbers] = shorten(units, basis)
     return mean, short, lowest
@@ -160,7 +160,8 @@ def _correlations(
     return product
 
 
-def _lowest_in(product: NDArray[np.float64], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Lowest:
+def lowest_in(product: NDArray[np.float64], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Lowest:
+    """The lowest of some correlations, with the numbers of the members that the rows and columns stand for."""
     i, j = divmod(int(product.argmin()), len(columns))
     first, second = sorted((int(rows[i]), int(columns[j])))
     return Lowest(float(product[i, j]), first, second)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hpc_mlsm.grouping.blocks import Rows, block_pairs, read_block, rows_per_block
 from hpc_mlsm.grouping.correlate import standardise_float64
-from hpc_mlsm.grouping.lowest import NONE_YET, Lowest, Part, mean_and_lowest
+from hpc_mlsm.grouping.lowest import NONE_YET, Lowest, Part, lowest_in, mean_and_lowest
 
 TILE = 512
 """Rows of one float64 matrix product (2 MiB)."""
@@ -138,7 +138,6 @@ def _over_blocks(load: Callable[[slice], NDArray[np.float64]], n: int, block: in
                 product = a[top : top + TILE] @ b[left : left + TILE].T
                 if pair.diagonal and left == top:
                     np.fill_diagonal(product, np.inf)
-                i, j = divmod(int(product.argmin()), product.shape[1])
-                first, second = sorted((pair.first_a + top + i, pair.first_b + left + j))
-                lowest = min(lowest, Lowest(float(product[i, j]), first, second))
+                rows, columns = (np.arange(length) for length in product.shape)
+                lowest = min(lowest, lowest_in(product, pair.first_a + top + rows, pair.first_b + left + columns))
     return lowest

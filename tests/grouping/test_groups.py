@@ -259,6 +259,20 @@ def test_files_of_another_kind_or_version_are_refused(tmp_path: Path, content: o
         load_groups(tmp_path)
 
 
+def test_groups_that_do_not_name_the_least_alike_are_read(tmp_path: Path):
+    groups, edges = saved_in(tmp_path)
+    path = tmp_path / "groups.json"
+    content = json.loads(path.read_text())["content"]
+    for group in content["groups"]:
+        del group["least_alike"]
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    checksum = hashlib.sha256(text.encode()).hexdigest()
+    path.write_text(json.dumps({"format": "hpc_mlsm groups", "version": 2, "checksum": checksum, "content": content}))
+    loaded = assert_loads(tmp_path, groups, edges, "print-7")
+    assert any(group.least_alike for group in groups)
+    assert not any(group.least_alike for group in loaded.groups)
+
+
 def test_binary_junk_and_an_unreadable_path_are_refused(tmp_path: Path):
     (tmp_path / "groups.json").write_bytes(bytes(range(256)))
     with pytest.raises(StoreError, match="cannot be read"):

@@ -122,7 +122,8 @@ def names(count: int, first: int = 0) -> list[str]:
     return [f"s{first + k:05d}" for k in range(count)]
 
 
-def test_a_large_class_that_gains_loses_and_merges_is_as_if_measured_anew():
+@pytest.mark.parametrize("memory_mb", [66, 1024])  # read in blocks of some 400, and at once
+def test_a_large_class_that_gains_loses_and_merges_is_as_if_measured_anew(memory_mb: int):
     patterns = chained(7, 7000)
     first = names(6000)
     before = build_groups(first, np.array([0] * 3500 + [1] * 2500), reader(patterns[:6000]))
@@ -133,7 +134,8 @@ def test_a_large_class_that_gains_loses_and_merges_is_as_if_measured_anew():
     rows = np.concatenate([patterns[kept], patterns[6000:]])
     labels = np.zeros(len(ids), int)
     anew = build_groups(ids, labels, reader(rows))
-    followed = build_groups(ids, labels, reader(rows), before=before, known=set(first))
+    memory = memory_mb * 2**20
+    followed = build_groups(ids, labels, reader(rows), memory_bytes=memory, before=before, known=set(first))
     assert followed[0].members == anew[0].members
     assert followed[0].representative == anew[0].representative
     assert followed[0].min_correlation == pytest.approx(anew[0].min_correlation, abs=1e-13)
