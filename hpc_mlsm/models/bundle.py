@@ -4,11 +4,9 @@ The manifest names the other files, whose names contain their checksums. So a bu
 manifest is: until then all files of the old one are there, and a reader gets either the old bundle or the new one.
 """
 
-import hashlib
 import io
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpc_mlsm import __version__
-from hpc_mlsm.durable import is_stale_part, write_durably
+from hpc_mlsm.durable import write_durably
 from hpc_mlsm.errors import BundleError
 from hpc_mlsm.models import classes as class_table
 from hpc_mlsm.models.boosted import margins_of
 from hpc_mlsm.models.classes import ClassEntry
+from hpc_mlsm.models.model_folder import checksum_of, make_folder, read_part, remove_parts, write_part
 from hpc_mlsm.models.retrieval import Retrieval
 from hpc_mlsm.models.trust import RECALIBRATE, Answers, Neighbours, Trust, judge, pooled
 from hpc_mlsm.scattering.normalise import standardise
@@ -170,10 +169,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     BundleError, StoreError
         If the folder cannot be made, or a file not be written; the old bundle is still there then, whole.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BundleError(f"the folder {folder} cannot be made: {error}") from error
+    make_folder(folder)
     contents = {
         "model": bundle.model,
         "classes": class_table.to_json(bundle.classes).encode(),
@@ -185,12 +181,10 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     info = json.loads(json.dumps(asdict(bundle.info)))  # as it will be read back
     try:
         for part, content in contents.items():
-            checksum = hashlib.sha256(content).hexdigest()
-            name = f"{part}-{checksum[:16]}{_PARTS[part]}"
-            write_durably(folder / name, content)
+            name, checksum = write_part(folder, part, _PARTS[part], content)
             files[part] = {"name": name, "sha256": checksum}
         described = {"schema": SCHEMA_VERSION, "info": info, "files": files}
-        manifest = described | {"sha256": _checksum_of(described)}
+        manifest = described | {"sha256": checksum_of(described)}
         write_durably(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
     finally:
         _remove_unnamed(folder)
@@ -204,12 +198,7 @@ def _remove_unnamed(folder: Path) -> None:
         if (folder / MANIFEST).exists():
             return  # of another version perhaps, and not ours to clear away
         kept = set()
-    finished = [path for part, ending in _PARTS.items() for path in folder.glob(f"{part}-*{ending}")]
-    partial = [path for path in folder.glob(".*.part") if is_stale_part(path)]
-    for path in (*finished, *partial):
-        if path.name not in kept:
-            with suppress(OSError):  # what is left over does no harm
-                path.unlink()
+    remove_parts(folder, _PARTS.items(), kept)
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -262,18 +251,7 @@ def read_trust(folder: Path, manifest: dict[str, Any]) -> Trust:
 
 
 def _read_part(folder: Path, file: dict[str, str]) -> bytes:
-    path = folder / Path(file["name"]).name
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise BundleError(
-            f"{folder} is incomplete: {path.name} is missing; train again, or copy the whole folder"
-        ) from error
-    except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error}; train again, or copy the whole folder") from error
-    if hashlib.sha256(content).hexdigest() != file["sha256"]:
-        raise BundleError(f"{path} was altered since it was trained (its checksum differs); train again")
-    return content
+    return read_part(folder, file["name"], file["sha256"])
 
 
 def read_manifest(folder: Path, versions: tuple[int, ...] = (SCHEMA_VERSION,)) -> dict[str, Any]:
@@ -296,7 +274,7 @@ def read_manifest(folder: Path, versions: tuple[int, ...] = (SCHEMA_VERSION,)) -
         remedy = f"its predictions carried no verdicts: {RECALIBRATE}" if schema == WITHOUT_TRUST else "train again"
         raise BundleError(f"{folder} is a bundle of version {schema}, this program needs {SCHEMA_VERSION}; {remedy}")
     described = {key: value for key, value in manifest.items() if key != "sha256"}
-    if manifest.get("sha256") != _checksum_of(described):
+    if manifest.get("sha256") != checksum_of(described):
         raise BundleError(f"{path} was altered since it was trained (its checksum differs); train again")
     return described
 
@@ -310,11 +288,7 @@ def bundle_info(manifest: dict[str, Any]) -> BundleInfo:
 
 def bundle_hash(folder: Path) -> str:
     """Short name of exactly this bundle, for the provenance of predictions."""
-    return _checksum_of(read_manifest(folder))[:16]
-
-
-def _checksum_of(described: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+    return checksum_of(read_manifest(folder))[:16]
 
 
 def _references_image(retrieval: Retrieval) -> bytes:

@@ -11,7 +11,7 @@ from hpc_mlsm import __version__
 from hpc_mlsm.errors import BundleError, PatternError
 from hpc_mlsm.models.calibration import probabilities
 from hpc_mlsm.models.cnn_model import CnnModel
-from hpc_mlsm.models.one_file import OneFile
+from hpc_mlsm.models.model_folder import OneFile
 
 MANIFEST = "cnn.json"
 FILES = OneFile("network", MANIFEST, "network", ".keras", version=1)

@@ -12,7 +12,7 @@ from hpc_mlsm import __version__
 from hpc_mlsm.errors import BundleError
 from hpc_mlsm.models.forest_files import dump, load, sklearn_version
 from hpc_mlsm.models.forest_settings import ForestSettings
-from hpc_mlsm.models.one_file import OneFile
+from hpc_mlsm.models.model_folder import OneFile
 from hpc_mlsm.models.peak_features import FEATURE_NAMES, PeakSettings, PeakTable, find_peak_table
 
 MANIFEST = "forest.json"

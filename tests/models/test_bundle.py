@@ -17,7 +17,6 @@ import pytest
 from blobs import CLASSES, POINTS, SETTINGS, blobs, streamed
 
 from hpc_mlsm.errors import BundleError, StoreError
-from hpc_mlsm.models import bundle as bundle_module
 from hpc_mlsm.models.boosted import predict_margins, train_boosted
 from hpc_mlsm.models.bundle import (
     MANIFEST,
@@ -30,6 +29,7 @@ from hpc_mlsm.models.bundle import (
     save_bundle,
 )
 from hpc_mlsm.models.classes import ClassEntry, MemberEntry
+from hpc_mlsm.models.model_folder import checksum_of
 from hpc_mlsm.models.retrieval import Retrieval
 from hpc_mlsm.models.trust_fit import fit_trust
 from hpc_mlsm.scattering.normalise import standardise
@@ -212,7 +212,7 @@ def test_a_name_that_leads_out_of_the_folder_is_not_followed(bundle: Bundle, tmp
     manifest = json.loads((folder / MANIFEST).read_text())
     (folder / manifest["files"]["model"]["name"]).rename(tmp_path / "model.ubj")
     manifest["files"]["model"]["name"] = "../model.ubj"
-    manifest["sha256"] = bundle_module._checksum_of({k: v for k, v in manifest.items() if k != "sha256"})
+    manifest["sha256"] = checksum_of({k: v for k, v in manifest.items() if k != "sha256"})
     (folder / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(BundleError, match=r"model\.ubj is missing"):
         load_bundle(folder)
@@ -242,7 +242,7 @@ def test_a_new_bundle_replaces_the_old_one_without_leftovers(bundle: Bundle, tmp
 KILLED = """
 import os, pickle, signal, socket, sys
 from pathlib import Path
-from hpc_mlsm.models import bundle as module
+from hpc_mlsm.models import bundle as module, model_folder
 written = 0
 def write_durably(path, content, original=module.write_durably):
     global written
@@ -252,7 +252,7 @@ def write_durably(path, content, original=module.write_durably):
         os.kill(os.getpid(), signal.SIGKILL)
     written += 1
     original(path, content)
-module.write_durably = write_durably
+module.write_durably = model_folder.write_durably = write_durably
 module.save_bundle(pickle.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2]))
 """
 

@@ -72,7 +72,7 @@ def test_a_damaged_forest_is_refused(tmp_path: Path, damage: str) -> None:
         manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"schema": 9}))
     else:
         manifest.unlink()
-    with pytest.raises(BundleError, match=r"altered|cannot be read|holds no trained forest|version 9"):
+    with pytest.raises(BundleError, match=r"altered|cannot be read|is incomplete|holds no trained forest|version 9"):
         load_forest(tmp_path)
 
 

@@ -10,7 +10,8 @@ from small_run import opened, small_config, write_cifs
 
 from hpc_mlsm.config.run_config import RunConfig
 from hpc_mlsm.errors import BundleError
-from hpc_mlsm.models.bundle import MANIFEST, _checksum_of, bundle_hash, load_bundle
+from hpc_mlsm.models.bundle import MANIFEST, bundle_hash, load_bundle
+from hpc_mlsm.models.model_folder import checksum_of
 from hpc_mlsm.runtime.events import Event, Note, TaskFinished
 from hpc_mlsm.stages import group, ingest, simulate, train
 from hpc_mlsm.stages.archive_input import adopt_model
@@ -57,7 +58,7 @@ def test_train_learns_only_trust_anew(trained: tuple[Path, RunConfig], tmp_path:
     manifest = json.loads((run.model / MANIFEST).read_text())
     del manifest["sha256"]
     aged(manifest, run.model)
-    (run.model / MANIFEST).write_text(json.dumps(manifest | {"sha256": _checksum_of(manifest)}))
+    (run.model / MANIFEST).write_text(json.dumps(manifest | {"sha256": checksum_of(manifest)}))
     with pytest.raises(BundleError, match=said):
         load_bundle(run.model)
     assert {one.stage: one.state for one in run_status(run, config)}["train"] == "outdated"
